@@ -1,0 +1,1 @@
+"""Memory inside LangGraph: the update loop and its nodes."""

@@ -1,0 +1,153 @@
+"""The kinds of memory of one person, as Python calls them: each method is one call of a store."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from storage.conversations import Conversation, Message, NewMessage
+from storage.items import DEFAULT_NAMESPACE, Item
+from storage.json_types import Document, Json, Patch
+from storage.outcome import Outcome
+from storage.page import Page
+from storage.pending import PendingVersion
+from storage.profiles import Profile
+from storage.provenance import Provenance, by_operator, by_user
+from storage.snapshots import Changes, HistoryEntry, Snapshot
+
+if TYPE_CHECKING:
+    from memory_tools.memory import UserMemory
+
+
+class _Kind:
+    """One kind of memory of one person."""
+
+    def __init__(self, memory: "UserMemory") -> None:
+        self._memory = memory
+
+
+class Items(_Kind):
+    """Small JSON values under namespace and key; see `storage.items.ItemStore` for limits and errors."""
+
+    def get(self, namespace: str, key: str) -> Item:
+        """Return the item; raises NotFound when there is none."""
+        return self._memory.ask(lambda stores: stores.items.get(namespace, key))
+
+    def set(self, namespace: str, key: str, value: Json, *, expected_version: int | None = None) -> Item:
+        """Insert or replace the item; with `expected_version` only when it is at that version (0: not there yet)."""
+        return self._memory.do(
+            lambda stores: stores.items.set(namespace, key, value, expected_version=expected_version)
+        )
+
+    def push(self, namespace: str, key: str, value: Json, *, keep: int = 10) -> Item:
+        """Append to the list at the key and keep its newest `keep` entries."""
+        return self._memory.do(lambda stores: stores.items.push(namespace, key, value, keep=keep))
+
+    def delete(self, namespace: str, key: str) -> None:
+        """Delete the item; raises NotFound when there is none."""
+        self._memory.change(lambda stores: stores.items.delete(namespace, key))
+
+    def in_namespace(
+        self, namespace: str = DEFAULT_NAMESPACE, *, limit: int = 100, after: str | None = None
+    ) -> Page[Item, str]:
+        """Return the items of one namespace ordered by key, those behind the key `after`."""
+        return self._memory.ask(lambda stores: stores.items.in_namespace(namespace, limit=limit, after=after))
+
+
+class DocumentVersions(_Kind):
+    """The evolving document; see `storage.snapshots.SnapshotStore` for rules and errors."""
+
+    def current(self) -> Snapshot:
+        """Return the newest version; version 0 is `{}`."""
+        return self._memory.ask(lambda stores: stores.snapshots.current())
+
+    def as_of(self, moment: int | datetime) -> Snapshot:
+        """Return a version by its number, or the one in force at a time."""
+        return self._memory.ask(lambda stores: stores.snapshots.as_of(moment))
+
+    def history(self, *, limit: int = 20, before: int | None = None) -> Page[HistoryEntry, int]:
+        """Return versions newest first with patch, provenance and sizes, those below `before`."""
+        return self._memory.ask(lambda stores: stores.snapshots.history(limit=limit, before=before))
+
+    def diff(self, before: int, after: int) -> Patch:
+        """Return the patch that turns version `before` into version `after`."""
+        return self._memory.ask(lambda stores: stores.snapshots.difference(before, after))
+
+    def changes_since(self, version: int) -> Changes:
+        """Return what is new since `version`, as one patch."""
+        return self._memory.ask(lambda stores: stores.snapshots.changes_since(version))
+
+    def append(
+        self,
+        change: Patch | Document,
+        *,
+        expected_version: int | None = None,
+        provenance: Provenance = by_user,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Save a patch or a whole document as the next version: Saved, Unchanged, or Held by the guard."""
+        return self._memory.do(
+            lambda stores: stores.snapshots.append(
+                change,
+                provenance=provenance,
+                expected_version=expected_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def revert(self, version: int, *, provenance: Provenance = by_user) -> Outcome:
+        """Save the document of an older version as the newest one."""
+        return self._memory.change(lambda stores: stores.snapshots.revert(version, provenance=provenance))
+
+
+class PendingVersions(_Kind):
+    """Changes that the guard held back."""
+
+    def waiting(self, *, limit: int = 20, after: str | None = None) -> Page[PendingVersion, str]:
+        """Return what waits, oldest first."""
+        return self._memory.ask(lambda stores: stores.pending.waiting(limit=limit, after=after))
+
+    def get(self, pending_id: str) -> PendingVersion:
+        """Return one pending version; raises NotFound."""
+        return self._memory.ask(lambda stores: stores.pending.get(pending_id))
+
+    def accept(self, pending_id: str, *, provenance: Provenance = by_operator) -> Outcome:
+        """Save the pending version on top of what was saved since; an operator's act."""
+        return self._memory.change(lambda stores: stores.snapshots.accept(pending_id, provenance=provenance))
+
+    def reject(self, pending_id: str) -> None:
+        """Drop the pending version."""
+        self._memory.change(lambda stores: stores.pending.reject(pending_id))
+
+
+class ProfileText(_Kind):
+    """The one text per person (seed 002)."""
+
+    def get(self) -> Profile:
+        """Return the text; raises NotFound when none was ever set."""
+        return self._memory.ask(lambda stores: stores.profile.get())
+
+    def set(self, text: str) -> Profile:
+        """Replace the text."""
+        return self._memory.do(lambda stores: stores.profile.set(text))
+
+    def delete(self) -> None:
+        """Delete the text; raises NotFound when there is none."""
+        self._memory.change(lambda stores: stores.profile.delete())
+
+
+class Conversations(_Kind):
+    """Transcripts of the person."""
+
+    def append(self, conversation: str, messages: Iterable[NewMessage | Mapping[str, Any]]) -> tuple[Message, ...]:
+        """Add messages (`NewMessage`, or mappings with `role` and `content`); returns those that were new."""
+        new = [each if isinstance(each, NewMessage) else NewMessage.of(each) for each in messages]
+        with self._memory.begin() as stores:
+            return stores.conversations.append(conversation, new)
+
+    def messages(self, conversation: str, *, limit: int = 100, after: int = 0) -> Page[Message, int]:
+        """Return the messages of a conversation in order; raises NotFound when there is no such conversation."""
+        return self._memory.ask(lambda stores: stores.conversations.messages(conversation, limit=limit, after=after))
+
+    def all(self, *, limit: int = 20, before: datetime | None = None) -> Page[Conversation, str]:
+        """Return the conversations, those with the newest message first."""
+        return self._memory.ask(lambda stores: stores.conversations.all(limit=limit, before=before))

@@ -1,0 +1,169 @@
+"""Memory: an open database; UserMemory: one person's memory, bound to whom it belongs."""
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Self, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVersions, ProfileText
+from storage.database import Database
+from storage.directory import find, require_one_person, resolve
+from storage.identity import Identity
+from storage.policy import DocumentPolicy
+from storage.settings import DatabaseSettings
+from storage.stores import Stores
+from storage.transaction import Clock, NeedsTransaction, utc_now
+
+Answer = TypeVar("Answer")
+
+
+class Memory:
+    """An open database. Thread-safe; close it when done."""
+
+    def __init__(self, database: Database, default_region: str | None = None) -> None:
+        self.database = database
+        self._default_region = default_region
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        schema: type[BaseModel] | None = None,
+        policy: DocumentPolicy | None = None,
+        settings: DatabaseSettings | None = None,
+        default_region: str | None = None,
+        clock: Clock = utc_now,
+    ) -> Self:
+        """Open `sqlite:///file`, `sqlite://` (in memory) or `postgresql://...`.
+
+        `schema` is the pydantic model of the documents (seed 001's by default), `default_region` the country
+        (ISO 3166) of phone numbers without a country code. SQLite migrates itself; PostgreSQL is migrated by
+        `usermemory migrate`. Raises InvalidInput, NotMigrated, UnsafeRole and DatabaseUnavailable.
+        """
+        if schema is not None:
+            policy = DocumentPolicy(schema=schema)
+        return cls(Database.open(url, settings, policy=policy, clock=clock), default_region)
+
+    def of(
+        self,
+        *,
+        user: str | None = None,
+        phone: str | None = None,
+        organization: str = "default",
+        phone_verified: bool = False,
+    ) -> "UserMemory":
+        """Return the memory of one person, known by a user id, a phone number, or both.
+
+        A phone number given alone opens its owner's memory: the caller vouches for it. Beside a user id it counts
+        only with `phone_verified`. Nothing is read or made yet. Raises NoIdentity and InvalidIdentity.
+        """
+        return UserMemory(
+            self,
+            Identity.of(
+                organization=organization,
+                user=user,
+                phone=phone,
+                phone_verified=phone_verified,
+                default_region=self._default_region,
+            ),
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class UserMemory:
+    """The memory of one person. Reading what was never written is empty and makes nobody."""
+
+    def __init__(self, memory: Memory, identity: Identity) -> None:
+        self.memory = memory
+        self.identity = identity
+        self._owner: UUID | None = None
+        self._linked = False
+
+    @property
+    def items(self) -> Items:
+        """Small values under namespace and key."""
+        return Items(self)
+
+    @property
+    def document(self) -> DocumentVersions:
+        """The evolving document and its versions."""
+        return DocumentVersions(self)
+
+    @property
+    def pending(self) -> PendingVersions:
+        """Changes that wait for somebody's word."""
+        return PendingVersions(self)
+
+    @property
+    def profile(self) -> ProfileText:
+        """The one text."""
+        return ProfileText(self)
+
+    @property
+    def conversations(self) -> Conversations:
+        """Transcripts."""
+        return Conversations(self)
+
+    @contextmanager
+    def begin(self) -> Generator[Stores]:
+        """Open one transaction to read and write; a person met for the first time is made."""
+        with self.memory.database.begin(self._made()) as stores:
+            yield stores
+
+    def read(self) -> AbstractContextManager[Stores]:
+        """Open one transaction that only reads; of a person nobody has met, everything is empty."""
+        owner = self._known()
+        return self.memory.database.nobody() if owner is None else self.memory.database.read(owner)
+
+    def ask(self, question: Callable[[Stores], Answer]) -> Answer:
+        """Read in one statement where one is enough, else in a transaction."""
+        owner = self._known()
+        if owner is not None:
+            try:
+                with self.memory.database.single(owner) as stores:
+                    return question(stores)
+            except NeedsTransaction:
+                pass
+        with self.read() as stores:
+            return question(stores)
+
+    def do(self, act: Callable[[Stores], Answer]) -> Answer:
+        """Write in one statement where one is enough, else (and after a lost race) in a transaction."""
+        owner = self._made()
+        try:
+            with self.memory.database.single(owner) as stores:
+                return act(stores)
+        except NeedsTransaction:
+            with self.memory.database.begin(owner) as stores:
+                return act(stores)
+
+    def change(self, act: Callable[[Stores], Answer]) -> Answer:
+        """Write to what is there already: a person nobody has met stays unmet, and everything is NotFound."""
+        if self._known() is not None:
+            return self.do(act)
+        with self.memory.database.nobody() as stores:
+            return act(stores)
+
+    def _known(self) -> UUID | None:
+        if self._owner is None:
+            found = find(self.memory.database, self.identity)
+            self._owner = None if found is None else require_one_person(found)
+        return self._owner
+
+    def _made(self) -> UUID:
+        if self._owner is None or not self._linked:  # a verified phone number joins at the first write
+            self._owner = require_one_person(resolve(self.memory.database, self.identity))
+            self._linked = True
+        return self._owner

@@ -1,0 +1,67 @@
+"""Operations on conversations: keep what was said."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from memory_tools.memory import UserMemory
+from memory_tools.operation import Audience, Effect, Input, operation
+from storage.conversations import Conversation, Message, NewMessage
+from storage.limits import PAGE_LIMIT
+from storage.page import Page
+
+Name = Annotated[str, Field(description="The host's id of the conversation.", examples=["call-17"])]
+
+
+class Said(Input):
+    """One message."""
+
+    role: Annotated[Literal["user", "assistant", "tool", "system"], Field(description="Who said it.")]
+    content: Annotated[Any, Field(description="The text, or content blocks.", examples=["My name is Ada."])]
+    said_at: Annotated[datetime | None, Field(description="When, with a zone; now by default.")] = None
+    external_id: Annotated[str | None, Field(description="The host's id: the same one is kept once.")] = None
+    metadata: Annotated[dict[str, Any], Field(description="Anything the host wants kept with it.", default_factory=dict)]
+
+
+class Transcript(Input):
+    """Messages of one conversation, in order."""
+
+    conversation: Name
+    messages: Annotated[list[Said], Field(description="What was said, in order.")]
+
+
+class MessagesWanted(Input):
+    """One page of a conversation."""
+
+    conversation: Name
+    limit: Annotated[int, Field(description="Entries in the page.", ge=1, le=PAGE_LIMIT)] = PAGE_LIMIT
+    after: Annotated[int, Field(description="The last message number of the page before.", ge=0)] = 0
+
+
+class ConversationsWanted(Input):
+    """One page of conversations, newest first."""
+
+    limit: Annotated[int, Field(description="Entries in the page.", ge=1, le=PAGE_LIMIT)] = 20
+    before: Annotated[datetime | None, Field(description="Only those older than this time.")] = None
+
+
+@operation(Effect.WRITE, "POST /conversations/{conversation}/messages", Audience.OPERATOR)
+def append_messages(memory: UserMemory, ask: Transcript) -> tuple[Message, ...]:
+    """Keep messages of a conversation and return those that were new. Use it while or after people talk."""
+    return memory.conversations.append(
+        ask.conversation,
+        [NewMessage(said.role, said.content, said.said_at, said.external_id, said.metadata) for said in ask.messages],
+    )
+
+
+@operation(Effect.READ, "GET /conversations/{conversation}/messages", Audience.OPERATOR)
+def list_messages(memory: UserMemory, ask: MessagesWanted) -> Page[Message, int]:
+    """List the messages of one conversation in order. Use it to read a transcript again."""
+    return memory.conversations.messages(ask.conversation, limit=ask.limit, after=ask.after)
+
+
+@operation(Effect.READ, "GET /conversations", Audience.OPERATOR)
+def list_conversations(memory: UserMemory, ask: ConversationsWanted) -> Page[Conversation, str]:
+    """List conversations, the one with the newest message first. Use it to find a transcript."""
+    return memory.conversations.all(limit=ask.limit, before=ask.before)

@@ -1,0 +1,154 @@
+"""Database: an engine, its transactions, and the promise that each is bound to one person."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Self
+from uuid import UUID
+
+import sqlalchemy as sa
+from uuid_utils.compat import uuid7
+
+from storage import migrate
+from storage.dialect import begin_to_read, begin_to_write, is_postgresql, make_engine, translated
+from storage.hot import NobodyHot, PostgresHot, SqliteHot, survivor
+from storage.policy import DocumentPolicy
+from storage.security import require_safe
+from storage.settings import DatabaseSettings
+from storage.stores import Stores
+from storage.tables import owners
+from storage.transaction import Clock, Hot, SingleStatement, Transaction, utc_now
+
+
+class Database:
+    """An open database. Thread-safe; close it when done."""
+
+    def __init__(self, engine: sa.Engine, policy: DocumentPolicy, clock: Clock) -> None:
+        """Use `open`: it also makes sure that the schema is the right one and the role a safe one."""
+        self.engine = engine
+        self.policy = policy
+        self.clock = clock
+        self.on_postgresql = is_postgresql(engine)
+        self._hot = PostgresHot() if self.on_postgresql else SqliteHot()
+        self._errors = (sa.exc.DBAPIError, sa.exc.TimeoutError, engine.dialect.loaded_dbapi.Error)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        settings: DatabaseSettings | None = None,
+        *,
+        policy: DocumentPolicy | None = None,
+        clock: Clock = utc_now,
+    ) -> Self:
+        """Open `sqlite:///file`, `sqlite://` (in memory) or `postgresql://...`.
+
+        SQLite migrates itself. PostgreSQL is migrated by `usermemory migrate` only, and is refused with UnsafeRole
+        when the role could see past row security, and with NotMigrated when the schema is another one.
+        """
+        database = cls(make_engine(url, settings or DatabaseSettings()), policy or DocumentPolicy(), clock)
+        try:
+            with database.translating():
+                database._check()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _check(self) -> None:
+        with self.engine.connect() as connection:
+            if self.on_postgresql:
+                require_safe(connection)
+                migrate.require_head(connection)
+                return
+            ready = migrate.revision_of(connection) == migrate.HEAD
+        if not ready:
+            with migrate.migrating_sqlite(self.engine) as connection:
+                if (migrate.revision_of(connection) or "") > migrate.HEAD:
+                    migrate.require_head(connection)
+                migrate.run_migrations(connection, migrate.HEAD, "")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def begin(self, owner: UUID) -> Generator[Stores]:
+        """Open one transaction of one person, to read and to write; it commits when the block ends without an error.
+
+        Raises Erased or NotFound when there is no such person. Waits for other writers of the same rows.
+        """
+        with self.transaction(owner, writes=True) as transaction:
+            yield Stores(transaction, self.policy)
+
+    @contextmanager
+    def read(self, owner: UUID) -> Generator[Stores]:
+        """Open one transaction of one person that only reads, and waits for nobody."""
+        with self.transaction(owner, writes=False) as transaction:
+            yield Stores(transaction, self.policy)
+
+    @contextmanager
+    def nobody(self) -> Generator[Stores]:
+        """Open a transaction of a person who does not exist: every answer is the empty one, and nothing stays."""
+        nobody = uuid7()
+        with self.translating(), self.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                hot = Hot(NobodyHot(), None, nobody)
+                yield Stores(Transaction(nobody, (nobody,), hot, self.clock, connection), self.policy)
+            finally:
+                connection.rollback()
+
+    @contextmanager
+    def single(self, owner: UUID) -> Generator[Stores]:
+        """Give stores without a transaction: each hot statement stands alone, in one round trip.
+
+        Whatever needs more raises NeedsTransaction before anything is written.
+        """
+        with self.translating():
+            pooled = self.engine.raw_connection()
+            try:
+                hot = Hot(self._hot, pooled.driver_connection, owner)
+                yield Stores(SingleStatement(owner, hot, self.clock), self.policy)
+            except self.engine.dialect.loaded_dbapi.Error as error:
+                if self.engine.dialect.is_disconnect(error, pooled, None):
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
+
+    @contextmanager
+    def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
+        """Open a bound transaction, for the modules of this package that need the statements themselves."""
+        with self.translating(), self.engine.connect() as connection:
+            (begin_to_write if writes else begin_to_read)(connection)
+            try:
+                yield self._bound(connection, owner, writes)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def _bound(self, connection: sa.Connection, owner: UUID, writes: bool) -> Transaction:
+        driver: Any = connection.connection.driver_connection
+        if self.on_postgresql:
+            bind = "bind_to_write" if writes else "bind"
+            row = driver.execute(f"SELECT usermemory.{bind}(%s), usermemory.bound_owners()", (owner,)).fetchone()
+            me, branches = row[0], tuple(row[1])
+        else:
+            me = UUID(survivor(driver, owner))
+            branches = tuple(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
+        return Transaction(me, branches, Hot(self._hot, driver, me), self.clock, connection)
+
+    @contextmanager
+    def translating(self) -> Generator[None]:
+        """Turn what a driver raises into our errors, without the values a driver's message may hold."""
+        try:
+            yield
+        except self._errors as error:
+            raise translated(error) from None  # a driver's message and parameters may quote what a person said

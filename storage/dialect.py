@@ -1,0 +1,145 @@
+"""Dialect: the one place at run time that asks which database it is."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.compiler import compiles
+
+from storage.errors import (
+    Conflict,
+    DatabaseError,
+    DatabaseUnavailable,
+    Erased,
+    InvalidInput,
+    NotFound,
+    UnsafeRole,
+    UserMemoryError,
+)
+from storage.settings import DatabaseSettings
+from storage.tables import SCHEMA
+
+
+def make_engine(url: str, settings: DatabaseSettings) -> sa.Engine:
+    """Return an engine whose driver commits each statement by itself; transactions are begun by name.
+
+    `sqlite:///file`, `sqlite://` (in memory, one connection), `postgresql://...`. Raises InvalidInput for another
+    kind of database and DatabaseError when its driver is not installed.
+    """
+    try:
+        parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+    except ArgumentError as error:
+        raise InvalidInput("the database URL cannot be read: use sqlite:///FILE or postgresql://...") from error
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return _sqlite_engine(parsed, settings)
+    if kind == "postgresql":
+        return _postgresql_engine(parsed, settings)
+    raise InvalidInput(f"{kind} is not supported: use sqlite:///FILE or postgresql://...")
+
+
+def is_postgresql(engine: sa.Engine) -> bool:
+    """Whether the engine talks to PostgreSQL."""
+    return engine.dialect.name == "postgresql"
+
+
+def _sqlite_engine(url: sa.URL, settings: DatabaseSettings) -> sa.Engine:
+    in_memory = url.database in (None, "", ":memory:")
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=1 if in_memory else settings.pool_size,
+        max_overflow=0,
+        hide_parameters=True,
+        pool_timeout=settings.pool_timeout,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": settings.busy_timeout},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+
+    return engine
+
+
+def _postgresql_engine(url: sa.URL, settings: DatabaseSettings) -> sa.Engine:
+    try:
+        engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            isolation_level="AUTOCOMMIT",
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            hide_parameters=True,
+            pool_timeout=settings.pool_timeout,
+            pool_pre_ping=False,
+        )
+    except ImportError as error:
+        raise DatabaseError("PostgreSQL needs its driver: pip install 'usermemory[postgres]'") from error
+    return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+
+def begin_to_write(connection: sa.Connection) -> None:
+    """Begin a transaction that will write: SQLite takes its write lock now, PostgreSQL when it needs one."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
+
+
+def begin_to_read(connection: sa.Connection) -> None:
+    """Begin a transaction that only reads, all of it from one moment on SQLite."""
+    connection.exec_driver_sql("BEGIN" if connection.dialect.name == "sqlite" else "BEGIN READ ONLY")
+
+
+_BY_SQLSTATE: dict[str, tuple[type[UserMemoryError], str | None]] = {
+    "UM002": (Erased, None),
+    "UM003": (NotFound, "there is no such owner"),
+    "23503": (Erased, None),
+    "42501": (UnsafeRole, "the database role is not allowed to do this: operators use the worker's URL"),
+    "40001": (Conflict, None),
+    "40P01": (Conflict, None),
+    "3D000": (DatabaseUnavailable, "there is no such database"),
+    "28P01": (DatabaseUnavailable, "the database refused the password"),
+}
+
+
+def translated(error: BaseException) -> UserMemoryError:
+    """Return our error for one of a driver. It never quotes values: a driver's message may."""
+    cause: Any = getattr(error, "orig", None) or error
+    state: str | None = getattr(cause, "sqlstate", None)
+    if state is not None:
+        kind, message = _BY_SQLSTATE.get(state, (DatabaseError, f"the database refused the request (SQLSTATE {state})"))
+        if state[:2] in ("08", "53", "57", "58"):
+            kind, message = DatabaseUnavailable, f"the database does not answer as it should (SQLSTATE {state})"
+        return kind(message)
+    name = getattr(cause, "sqlite_errorname", "")
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return Erased()
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return DatabaseUnavailable("another writer held the database for too long")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
+        return DatabaseUnavailable(f"the database file cannot be used ({name})")
+    if isinstance(error, sa.exc.TimeoutError):
+        return DatabaseUnavailable("no database connection became free in time")
+    return DatabaseUnavailable() if not name else DatabaseError(f"the database refused the request ({name})")
+
+
+def insert_if_new(
+    execute: Callable[[sa.Executable], sa.CursorResult[Any]], table: sa.Table, row: Mapping[str, Any]
+) -> bool:
+    """Insert `row` unless one with its key is there; return whether it was new. Waits for a racing insert to end."""
+    insert = InsertIfNew(table).values(row).execution_options(preserve_rowcount=True)
+    return execute(insert).rowcount == 1
+
+
+class InsertIfNew(sa.Insert):
+    """An insert that does nothing where the key is taken."""
+
+    inherit_cache = True
+
+
+@compiles(InsertIfNew)
+def _compile_insert_if_new(insert: InsertIfNew, compiler: Any, **options: Any) -> str:
+    return f"{compiler.visit_insert(insert, **options)} ON CONFLICT DO NOTHING"

@@ -1,0 +1,287 @@
+"""Hot statements: the six that decide how fast memory is, straight to the driver, in two variants of one signature.
+
+Each names its person itself, so that it may run alone (one round trip, its own transaction) as well as inside a
+transaction that is bound already. An id of a merged person reaches the survivor.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from storage.errors import Erased, NotFound
+from storage.tables import instant, instant_text
+
+
+class Head(NamedTuple):
+    """The newest version of a document, with what the next save needs to know."""
+
+    version: int
+    document: str
+    updated_by: str
+    checkpoint_version: int
+    patch_bytes: int
+    updated_at: datetime
+
+
+class ChainLink(NamedTuple):
+    """One row of the log: a version, its patch, and the full document where it is a snapshot checkpoint."""
+
+    version: int
+    patch: str
+    checkpoint: str | None
+    provenance: str
+
+
+class StoredItem(NamedTuple):
+    """One item as it is stored: canonical text and its times."""
+
+    value: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewVersion(NamedTuple):
+    """Everything that one save writes."""
+
+    expected: int
+    document: str
+    patch: str
+    checkpoint: str | None
+    provenance: str
+    updated_by: str
+    checkpoint_version: int
+    patch_bytes: int
+    moment: datetime
+
+
+def _head(row: Sequence[Any]) -> Head:
+    version, document, updated_by, checkpoint_version, patch_bytes, updated_at = row
+    return Head(version, document, updated_by, checkpoint_version, patch_bytes, instant(updated_at))
+
+
+class HotStatements(Protocol):
+    """What both databases can do in one go. `connection` is the driver's."""
+
+    def read_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head, or None at version 0. Raises Erased or NotFound when there is no such person."""
+
+    def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
+        """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
+
+    def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
+        """Move the head on from `new.expected` and add the log row, both or neither; False: a race was lost."""
+
+    def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
+        """Return one item."""
+
+    def set_item(
+        self,
+        connection: Any,
+        person: UUID,
+        namespace: str,
+        key: str,
+        value: str,
+        expected: int | None,
+        moment: datetime,
+    ) -> tuple[int, datetime] | None:
+        """Insert or replace one item and return its version and creation; None: it is not at version `expected`."""
+
+
+_SURVIVOR = "(SELECT survivor_id FROM owners WHERE id = ?)"
+
+SQLITE = {
+    "read_head": "SELECT version, document, updated_by, checkpoint_version, patch_bytes, updated_at FROM heads"
+    f" WHERE owner_id = {_SURVIVOR}",
+    "read_chain": "SELECT version, patch, checkpoint, provenance FROM snapshots"
+    " WHERE owner_id = ?1 AND version <= ?2 AND version >= (SELECT version FROM snapshots"
+    " WHERE owner_id = ?1 AND version <= ?2 AND checkpoint IS NOT NULL ORDER BY version DESC LIMIT 1) ORDER BY version",
+    "first_head": "INSERT INTO heads"
+    " (owner_id, version, document, updated_by, checkpoint_version, patch_bytes, updated_at)"
+    " VALUES (?, 1, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    "next_head": "UPDATE heads SET version = version + 1, document = ?, updated_by = ?, checkpoint_version = ?,"
+    " patch_bytes = ?, updated_at = ? WHERE owner_id = ? AND version = ?",
+    "add_snapshot": "INSERT INTO snapshots (owner_id, version, patch, checkpoint, provenance, created_at)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
+    "read_item": "SELECT value, version, created_at, updated_at FROM items"
+    f" WHERE owner_id = {_SURVIVOR} AND namespace = ? AND key = ?",
+    "set_item": "INSERT INTO items (owner_id, namespace, key, value, version, created_at, updated_at)"
+    " SELECT survivor_id, ?2, ?3, ?4, 1, ?5, ?5 FROM owners WHERE id = ?1"
+    " ON CONFLICT (owner_id, namespace, key) DO UPDATE"
+    " SET value = excluded.value, version = items.version + 1, updated_at = excluded.updated_at"
+    " RETURNING version, created_at",
+    "add_item": "INSERT INTO items (owner_id, namespace, key, value, version, created_at, updated_at)"
+    " SELECT survivor_id, ?2, ?3, ?4, 1, ?5, ?5 FROM owners WHERE id = ?1"
+    " ON CONFLICT DO NOTHING RETURNING version, created_at",
+    "change_item": "UPDATE items SET value = ?4, version = version + 1, updated_at = ?5"
+    " WHERE owner_id = (SELECT survivor_id FROM owners WHERE id = ?1) AND namespace = ?2 AND key = ?3 AND version = ?6"
+    " RETURNING version, created_at",
+    "survivor": "SELECT survivor_id FROM owners WHERE id = ?",
+    "erased": "SELECT 1 FROM erasures WHERE owner_id = ?",
+}
+"""Every statement of the embedded variant; a test holds that each on a content table pins the owner."""
+
+
+class SqliteHot:
+    """The embedded variant: one statement where that is enough, one `BEGIN IMMEDIATE` where it is not."""
+
+    def read_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head, or None at version 0. Raises Erased or NotFound when there is no such person."""
+        row = connection.execute(SQLITE["read_head"], (person.hex,)).fetchone()
+        if row is None:
+            survivor(connection, person)
+            return None
+        return _head(row)
+
+    def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
+        """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
+        rows = connection.execute(SQLITE["read_chain"], (survivor(connection, person), version)).fetchall()
+        return [ChainLink(*row) for row in rows]
+
+    def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
+        """Move the head on and add the log row, in the transaction that is open or in one of its own."""
+        if connection.in_transaction:
+            return self._save(connection, person, new)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            saved = self._save(connection, person, new)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return saved
+
+    def _save(self, connection: Any, person: UUID, new: NewVersion) -> bool:
+        me, moment = survivor(connection, person), instant_text(new.moment)
+        state = (new.document, new.updated_by, new.checkpoint_version, new.patch_bytes, moment)
+        if new.expected == 0:
+            done = connection.execute(SQLITE["first_head"], (me, *state))
+        else:
+            done = connection.execute(SQLITE["next_head"], (*state, me, new.expected))
+        if done.rowcount == 0:
+            return False
+        row = (me, new.expected + 1, new.patch, new.checkpoint, new.provenance, moment)
+        connection.execute(SQLITE["add_snapshot"], row)
+        return True
+
+    def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
+        """Return one item."""
+        row = connection.execute(SQLITE["read_item"], (person.hex, namespace, key)).fetchone()
+        if row is None:
+            survivor(connection, person)
+            return None
+        return StoredItem(row[0], row[1], instant(row[2]), instant(row[3]))
+
+    def set_item(
+        self,
+        connection: Any,
+        person: UUID,
+        namespace: str,
+        key: str,
+        value: str,
+        expected: int | None,
+        moment: datetime,
+    ) -> tuple[int, datetime] | None:
+        """Insert or replace one item and return its version and creation; None: it is not at version `expected`."""
+        wanted: tuple[Any, ...] = (person.hex, namespace, key, value, instant_text(moment))
+        if expected is None:
+            rows = connection.execute(SQLITE["set_item"], wanted).fetchall()
+        elif expected == 0:
+            rows = connection.execute(SQLITE["add_item"], wanted).fetchall()
+        else:
+            rows = connection.execute(SQLITE["change_item"], (*wanted, expected)).fetchall()
+        if not rows:
+            survivor(connection, person)
+            return None
+        return rows[0][0], instant(rows[0][1])
+
+
+def survivor(connection: Any, person: UUID) -> str:
+    """Return the id under which a person's rows are kept on SQLite; raises Erased or NotFound when there is none."""
+    row = connection.execute(SQLITE["survivor"], (person.hex,)).fetchone()
+    if row is None:
+        if connection.execute(SQLITE["erased"], (person.hex,)).fetchone():
+            raise Erased()
+        raise NotFound("there is no such owner")
+    return str(row[0])
+
+
+POSTGRESQL = {
+    "read_head": "SELECT * FROM usermemory.read_head(%s)",
+    "read_chain": "SELECT * FROM usermemory.read_chain(%s, %s)",
+    "save_version": "SELECT usermemory.save_version(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+    "read_item": "SELECT * FROM usermemory.read_item(%s, %s, %s)",
+    "set_item": "SELECT * FROM usermemory.set_item(%s, %s, %s, %s, %s, %s)",
+}
+"""Every statement of the server's variant: functions that bind the person first (migration 0003)."""
+
+
+class PostgresHot:
+    """The server's variant: one function call each, one round trip."""
+
+    def read_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head, or None at version 0. Erased and NotFound come from `bind` in the database."""
+        row = connection.execute(POSTGRESQL["read_head"], (person,)).fetchone()
+        return None if row[0] is None else _head(row)
+
+    def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
+        """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
+        return [ChainLink(*row) for row in connection.execute(POSTGRESQL["read_chain"], (person, version)).fetchall()]
+
+    def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
+        """Move the head on and add the log row, in one statement."""
+        row = connection.execute(POSTGRESQL["save_version"], (person, *new)).fetchone()
+        return row[0] is not None
+
+    def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
+        """Return one item."""
+        row = connection.execute(POSTGRESQL["read_item"], (person, namespace, key)).fetchone()
+        return None if row[1] is None else StoredItem(row[0], row[1], instant(row[2]), instant(row[3]))
+
+    def set_item(
+        self,
+        connection: Any,
+        person: UUID,
+        namespace: str,
+        key: str,
+        value: str,
+        expected: int | None,
+        moment: datetime,
+    ) -> tuple[int, datetime] | None:
+        """Insert or replace one item and return its version and creation; None: it is not at version `expected`."""
+        row = connection.execute(POSTGRESQL["set_item"], (person, namespace, key, value, expected, moment)).fetchone()
+        return None if row[0] is None else (row[0], instant(row[1]))
+
+
+class NobodyHot:
+    """The variant for a person who does not exist: nothing is there, and nothing can be written."""
+
+    def read_head(self, connection: Any, person: UUID) -> Head | None:
+        """There is no document."""
+        return None
+
+    def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
+        """There are no versions."""
+        return []
+
+    def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
+        """Refuse."""
+        raise NotFound("there is no such owner")
+
+    def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
+        """There are no items."""
+        return None
+
+    def set_item(
+        self,
+        connection: Any,
+        person: UUID,
+        namespace: str,
+        key: str,
+        value: str,
+        expected: int | None,
+        moment: datetime,
+    ) -> tuple[int, datetime] | None:
+        """Refuse."""
+        raise NotFound("there is no such owner")

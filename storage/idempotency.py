@@ -1,0 +1,37 @@
+"""Idempotency: the same request under the same key is done once, and answered the same way every time."""
+
+import hashlib
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from storage.canonical import canonical, dumps, loads
+from storage.dialect import insert_if_new
+from storage.errors import IdempotencyKeyReused
+from storage.json_types import Json
+from storage.names import check_name
+from storage.outcome import Outcome, outcome_as_json, outcome_from_json
+from storage.tables import idempotency_keys
+from storage.transaction import Work
+
+
+def once(work: Work, key: str, request: Json, act: Callable[[], Outcome]) -> Outcome:
+    """Return what `act` returns, or what it returned when the same `request` came under `key` before.
+
+    The key is claimed by inserting it first: the unique index is the lock, and a second caller waits for the first
+    one's outcome. (Locking and looking in one statement fails under a race.) The claim, the act and the outcome are
+    one transaction. Raises IdempotencyKeyReused when the key came with another request.
+    """
+    check_name(key, "idempotency key")
+    fingerprint = hashlib.sha256(canonical(request).encode()).hexdigest()
+    mine = idempotency_keys.c.owner_id == work.owner, idempotency_keys.c.key == key
+    claim = {"owner_id": work.owner, "key": key, "fingerprint": fingerprint, "created_at": work.clock()}
+    if insert_if_new(work.execute, idempotency_keys, claim):
+        outcome = act()
+        kept = dumps(outcome_as_json(outcome))
+        work.execute(sa.update(idempotency_keys).where(*mine).values(outcome=kept))
+        return outcome
+    earlier = work.execute(sa.select(idempotency_keys).where(*mine)).one()
+    if earlier.fingerprint != fingerprint:
+        raise IdempotencyKeyReused(f"the idempotency key {key!r} was used before, for another request")
+    return outcome_from_json(loads(earlier.outcome))

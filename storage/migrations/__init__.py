@@ -1,0 +1,1 @@
+"""Migrations: the schema's history, written by hand, forward and back."""

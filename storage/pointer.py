@@ -1,0 +1,99 @@
+"""JSON pointers (RFC 6901): how one place inside a JSON value is named."""
+
+import re
+from collections.abc import Iterable
+
+from storage.errors import InvalidPatch, NotFound
+from storage.json_types import Json
+
+_BAD_ESCAPE = re.compile(r"~(?![01])")
+
+_INDEX_DIGITS = 18
+"""Digits of an array index at the most: more than any list has entries."""
+
+_SHOWN = 200
+"""Characters of a pointer that an error message repeats at the most."""
+
+
+def escape(token: str) -> str:
+    """Return `token` as it is written between two slashes of a pointer."""
+    if "~" in token or "/" in token:
+        return token.replace("~", "~0").replace("/", "~1")
+    return token
+
+
+def pointer(tokens: Iterable[str | int]) -> str:
+    """Return the pointer that leads through `tokens`: member names and array indexes."""
+    return "".join(["/" + escape(str(token)) for token in tokens])
+
+
+def tokens(pointer: str) -> list[str]:
+    """Return the unescaped tokens of `pointer`; none for the whole value.
+
+    Raises InvalidPatch if the pointer is neither empty nor starts with a slash, or has a `~` that is not `~0` or `~1`.
+    """
+    if not pointer:
+        return []
+    start, *parts = pointer.split("/")
+    if start:
+        raise InvalidPatch(f"The pointer {shown(pointer)} does not start with a slash.")
+    if "~" not in pointer:
+        return parts
+    if _BAD_ESCAPE.search(pointer):
+        raise InvalidPatch(f"The pointer {shown(pointer)} has a ~ that is neither ~0 nor ~1.")
+    return [part.replace("~1", "/").replace("~0", "~") for part in parts]
+
+
+def resolve(document: Json, pointer: str) -> Json:
+    """Return the value that `pointer` names inside `document`, not a copy.
+
+    Raises NotFound naming the pointer if it leads nowhere, InvalidPatch if it is malformed.
+    """
+    value = document
+    try:
+        for token in tokens(pointer):
+            value = step(value, token)
+    except LookupError as missing:
+        raise NotFound(f"There is nothing at {shown(pointer)}: {missing.args[0]}.") from None
+    return value
+
+
+def step(container: Json, token: str) -> Json:
+    """Return the member or entry that `token` names in `container`; LookupError says why there is none."""
+    if isinstance(container, dict):
+        if token in container:
+            return container[token]
+        raise LookupError(f"there is no member {shown(token)}")
+    if isinstance(container, list):
+        return container[index(token, len(container))]
+    raise LookupError(f"{kind(container)} has nothing inside")
+
+
+def index(token: str, length: int) -> int:
+    """Return the array index that `token` spells; LookupError unless it is one of the first `length`.
+
+    Digits only, and no leading zero (RFC 6901, section 4).
+    """
+    if not (token.isascii() and token.isdigit()) or (token[0] == "0" and token != "0"):
+        raise LookupError(f"{shown(token)} is not the index of an entry")
+    if len(token) > _INDEX_DIGITS or int(token) >= length:
+        raise LookupError(f"index {shown(token)} is past the end")
+    return int(token)
+
+
+def kind(value: Json) -> str:
+    """Return how a message calls a value of this JSON type."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, str):
+        return "a string"
+    return "a boolean" if isinstance(value, bool) else "a number"
+
+
+def shown(text: str) -> str:
+    """Return `text` quoted for a message, shortened when it is very long."""
+    return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'

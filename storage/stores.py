@@ -1,0 +1,48 @@
+"""Stores: every kind of memory of one person, inside one transaction."""
+
+from storage.conversations import ConversationStore
+from storage.cursors import CursorStore
+from storage.items import ItemStore
+from storage.pending import PendingStore
+from storage.policy import DocumentPolicy
+from storage.profiles import ProfileStore
+from storage.snapshots import SnapshotStore
+from storage.transaction import Work
+
+
+class Stores:
+    """What `Database.begin`, `read` and `single` give: one store for each kind of memory."""
+
+    def __init__(self, work: Work, policy: DocumentPolicy) -> None:
+        self._work = work
+        self._policy = policy
+
+    @property
+    def items(self) -> ItemStore:
+        """Small values under namespace and key."""
+        return ItemStore(self._work)
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """The document and its versions."""
+        return SnapshotStore(self._work, self.pending, self._policy)
+
+    @property
+    def pending(self) -> PendingStore:
+        """Changes that wait for somebody's word."""
+        return PendingStore(self._work)
+
+    @property
+    def profile(self) -> ProfileStore:
+        """The one text."""
+        return ProfileStore(self._work)
+
+    @property
+    def conversations(self) -> ConversationStore:
+        """Transcripts."""
+        return ConversationStore(self._work)
+
+    @property
+    def cursors(self) -> CursorStore:
+        """How far messages have been seen."""
+        return CursorStore(self._work)

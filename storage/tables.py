@@ -1,0 +1,240 @@
+"""Tables: every table once, for both databases, with the class of rows it holds.
+
+Three classes decide rights and policies (`storage/security.py`): `content` is what a person said or what was learnt,
+`log` is content that is only ever added to, `directory` is ids, counters and times. Every primary and unique key of
+a content table starts with `owner_id`; every table that hangs on an owner has a plain foreign key without cascade, so
+that a table forgotten by erase makes erase fail instead of leaving rows behind.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+SCHEMA = "usermemory"
+"""The PostgreSQL schema that holds everything; SQLite has one file and no schema."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC: `timestamptz` on PostgreSQL; on SQLite ISO 8601 text of fixed width, whose order is time's."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """SQLite has no time type."""
+        return dialect.type_descriptor(sa.String(32) if dialect.name == "sqlite" else sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse a time without zone: it would mean another moment on another machine."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return instant_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Always UTC, whatever the session's zone is."""
+        return None if value is None else instant(value)
+
+
+def instant_text(moment: datetime) -> str:
+    """Return `moment` as SQLite keeps it: UTC, microseconds, 27 characters."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def instant(stored: str | datetime) -> datetime:
+    """Return the moment that a driver handed over, in UTC."""
+    return (datetime.fromisoformat(stored) if isinstance(stored, str) else stored).astimezone(UTC)
+
+
+Ordered = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text that sorts by code point on both databases, whatever the server's locale is."""
+
+
+def _owner() -> sa.Column[Any]:
+    return sa.Column("owner_id", sa.Uuid(), sa.ForeignKey("owners.id"), nullable=False)
+
+
+def _moment(name: str) -> sa.Column[Any]:
+    return sa.Column(name, Instant(), nullable=False)
+
+
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("survivor_id", sa.Uuid(), nullable=False, index=True),
+    sa.Column("merged_into", sa.Uuid()),
+    sa.Column("last_message", sa.BigInteger(), nullable=False, server_default="0"),
+    _moment("created_at"),
+    info={"class": "directory"},
+)
+"""`survivor_id` is the owner itself while open, and the final survivor once merged: a branch is one join away."""
+
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("kind", Ordered, nullable=False),
+    sa.Column("value", Ordered, nullable=False),
+    _owner(),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("organization_id", "kind", "value"),
+    sa.CheckConstraint("kind IN ('user', 'phone')", name="kind"),
+    sa.Index(None, "owner_id"),
+    info={"class": "directory"},
+)
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    _owner(),
+    sa.Column("name", Ordered, nullable=False),
+    sa.Column("message_count", sa.BigInteger(), nullable=False, server_default="0"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.UniqueConstraint("owner_id", "name"),
+    info={"class": "directory"},
+)
+"""`name` is the host's own id of the conversation, unique for its owner."""
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    _owner(),
+    sa.Column("purpose", Ordered, nullable=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("owner_id", "purpose"),
+    info={"class": "directory"},
+)
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("owner_id", sa.Uuid(), primary_key=True),
+    _moment("erased_at"),
+    info={"class": "directory"},
+)
+"""The ledger of who was erased, by an id that points to nothing any more. It has no foreign key on purpose."""
+
+items = sa.Table(
+    "items",
+    metadata,
+    _owner(),
+    sa.Column("namespace", Ordered, nullable=False),
+    sa.Column("key", Ordered, nullable=False),
+    sa.Column("value", Ordered, nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("owner_id", "namespace", "key"),
+    info={"class": "content"},
+    sqlite_with_rowid=False,
+)
+
+profiles = sa.Table(
+    "profiles",
+    metadata,
+    _owner(),
+    sa.Column("text", Ordered, nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("owner_id"),
+    info={"class": "content"},
+)
+
+heads = sa.Table(
+    "heads",
+    metadata,
+    _owner(),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("document", Ordered, nullable=False),
+    sa.Column("updated_by", Ordered, nullable=False),
+    sa.Column("checkpoint_version", sa.BigInteger(), nullable=False),
+    sa.Column("patch_bytes", sa.BigInteger(), nullable=False),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("owner_id"),
+    info={"class": "content"},
+)
+"""`checkpoint_version` is the newest snapshot checkpoint, `patch_bytes` the bytes of the patches after it."""
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    _owner(),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("patch", Ordered, nullable=False),
+    sa.Column("checkpoint", Ordered),
+    sa.Column("provenance", Ordered, nullable=False),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("owner_id", "version"),
+    info={"class": "log"},
+)
+
+sa.Index(
+    "snapshots_checkpoints_idx",
+    snapshots.c.owner_id,
+    snapshots.c.created_at,
+    snapshots.c.version,
+    sqlite_where=snapshots.c.checkpoint.is_not(None),
+    postgresql_where=snapshots.c.checkpoint.is_not(None),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    _owner(),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+    sa.Column("conversation_id", sa.Uuid(), sa.ForeignKey("conversations.id"), nullable=False),
+    sa.Column("external_id", Ordered),
+    sa.Column("role", Ordered, nullable=False),
+    sa.Column("content", Ordered, nullable=False),
+    sa.Column("metadata", Ordered),
+    _moment("said_at"),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("owner_id", "number"),
+    sa.UniqueConstraint("owner_id", "conversation_id", "external_id"),
+    info={"class": "log"},
+)
+
+pending_versions = sa.Table(
+    "pending_versions",
+    metadata,
+    _owner(),
+    sa.Column("id", sa.Uuid(), nullable=False),
+    sa.Column("base_version", sa.BigInteger(), nullable=False),
+    sa.Column("patch", Ordered, nullable=False),
+    sa.Column("objections", Ordered, nullable=False),
+    sa.Column("provenance", Ordered, nullable=False),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("owner_id", "id"),
+    info={"class": "content"},
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    _owner(),
+    sa.Column("key", Ordered, nullable=False),
+    sa.Column("fingerprint", Ordered, nullable=False),
+    sa.Column("outcome", Ordered),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("owner_id", "key"),
+    info={"class": "content"},
+)
+
+CONTENT = tuple(table for table in metadata.sorted_tables if table.info["class"] in ("content", "log"))
+"""The tables that every statement must pin to an owner."""

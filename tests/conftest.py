@@ -1,0 +1,119 @@
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.directory import resolve
+from storage.identity import Identity
+from storage.migrate import migrate
+from storage.tables import metadata
+from tests.postgres import Cluster, running_cluster
+from tests.statement_guard import watch
+
+BACKENDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running PostgreSQL; fsync is off, because no test here is about power loss."""
+    with running_cluster("fsync = off\nmax_connections = 200\n") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def administrator_url(cluster: Cluster) -> str:
+    return cluster.new_database()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(administrator_url: str) -> str:
+    """The application's URL of a migrated database."""
+    return migrate(administrator_url)
+
+
+@pytest.fixture(scope="session")
+def worker_url(postgresql_url: str) -> str:
+    return postgresql_url.replace("usermemory_app@", "usermemory_worker@")
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'memory.db'}"
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest) -> str:
+    """The URL of an empty, migrated database; other processes may open it too."""
+    if backend == "sqlite":
+        url: str = request.getfixturevalue("sqlite_url")
+        return url
+    url = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An open, empty database whose every statement is watched: a content table must be pinned to its owner."""
+    opened = Database.open(database_url)
+    with watch(opened.engine):
+        yield opened
+    opened.close()
+    if opened.on_postgresql:
+        wipe(request.getfixturevalue("administrator_url"))
+    else:
+        wipe(database_url)
+
+
+@pytest.fixture
+def operators_database(database: Database, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The same database for an operator: the worker's role on PostgreSQL, the same file on SQLite."""
+    if not database.on_postgresql:
+        yield database
+        return
+    with Database.open(request.getfixturevalue("worker_url")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ada(database: Database) -> UUID:
+    return resolve(database, Identity.of(user="ada")).owner
+
+
+@pytest.fixture
+def bob(database: Database) -> UUID:
+    return resolve(database, Identity.of(user="bob")).owner
+
+
+def wipe(url: str) -> None:
+    """Delete every row of every table, as an administrator."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(schema_translate_map={None: "usermemory"})
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+    engine.dispose()
+
+
+def shared_data(name: str) -> Path:
+    """Return a file of the shared test data; its absence skips the test, except in CI, where it must be there."""
+    path = Path(__file__).parents[2] / "shared" / "data" / name
+    if not path.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"the shared test data is missing: {name}")
+        pytest.skip(f"the shared test data is not here: {name}")
+    return path
+
+
+warnings.filterwarnings("ignore", message=".*runtime.*dir.*", category=UserWarning)

@@ -1,0 +1,1 @@
+"""usermemory: long-term user memory for LLM agents."""
