@@ -11,6 +11,7 @@ from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVe
 from storage.database import Database
 from storage.directory import find, require_one_person, resolve
 from storage.identity import Identity
+from storage.last_seen import LastSeen
 from storage.policy import DocumentPolicy
 from storage.settings import DatabaseSettings
 from storage.stores import Stores
@@ -90,6 +91,7 @@ class UserMemory:
         self.identity = identity
         self._owner: UUID | None = None
         self._linked = False
+        self._last_seen = LastSeen()
 
     @property
     def items(self) -> Items:
@@ -143,7 +145,7 @@ class UserMemory:
         """Write in one statement where one is enough, else (and after a lost race) in a transaction."""
         owner = self._made()
         try:
-            with self.memory.database.single(owner) as stores:
+            with self.memory.database.single(owner, self._last_seen) as stores:
                 return act(stores)
         except NeedsTransaction:
             with self.memory.database.begin(owner) as stores:

@@ -30,8 +30,7 @@ _FEW_NODES = 512
 _PLAIN_FLOATS = (1e-4, 1e16)
 """Between these Python writes a float without exponent, as orjson does; outside, the two may differ (1e-05)."""
 
-_NUMBERS = frozenset({int, float})
-_KINDS = frozenset({dict, list, str, bool, type(None)}) | _NUMBERS
+_KINDS = frozenset({dict, list, str, int, float, bool, type(None)})
 
 _write_exactly = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
 """Canonical text by definition, from a value that can be kept."""
@@ -87,27 +86,33 @@ def dumps(value: Json) -> str:
 
 
 def _quick(value: Json, limit: int) -> str | None:
-    """Return the canonical text of `value`; None if it may have to be refused, or written with more care.
-
-    Goes down level by level, so that nearly all the work is done in C.
-    """
-    levels: list[list[Json]] = []
-    level, nodes = [value], 0
+    """Return the canonical text of `value`; None if it may have to be refused, or written with more care."""
+    containers: list[Json] = []
+    level: list[Json] = [[value]]
+    nodes = depth = 0
     unusual: list[int | float] = []
     low, high = _PLAIN_FLOATS
     while level:
-        kinds = set(map(type, level))
-        levels.append(level)
-        nodes += len(level)
-        deeper = dict in kinds or list in kinds
-        if not kinds <= _KINDS or nodes > NODE_LIMIT or (deeper and len(levels) > DEPTH_LIMIT):
-            return None
-        if int in kinds or float in kinds:
-            unusual += [
-                x for x in level if type(x) in _NUMBERS and not (low <= x < high or -high < x <= -low or x == 0)
-            ]
-        level = _children(level) if deeper else []
-    if not all(map(_is_kept, unusual)) or (nodes > _FEW_NODES and _least_size(levels) > limit):
+        deeper: list[Json] = []
+        for container in level:
+            nodes += len(container)
+            if nodes > NODE_LIMIT or depth > DEPTH_LIMIT:
+                return None
+            for child in container.values() if type(container) is dict else container:
+                kind = type(child)
+                if kind is str:  # most of what there is
+                    continue
+                if kind is dict or kind is list:
+                    deeper.append(child)
+                elif kind is int or kind is float:
+                    if not (low <= child < high or -high < child <= -low or child == 0):
+                        unusual.append(child)
+                elif kind not in _KINDS:
+                    return None
+        containers += level
+        level = deeper
+        depth += 1
+    if not all(map(_is_kept, unusual)) or (nodes > _FEW_NODES and _least_size(containers) > limit):
         return None
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -120,29 +125,15 @@ def _quick(value: Json, limit: int) -> str | None:
     return text.decode() if len(text) <= limit else None
 
 
-def _children(level: list[Json]) -> list[Json]:
-    """Return what stands one level deeper, cut off once there is too much of it: containers may be shared."""
-    children: list[Json] = []
-    for each in level:
-        if type(each) is dict:
-            children += each.values()
-        elif type(each) is list:
-            children += each
-        else:
-            continue
-        if len(children) > NODE_LIMIT:
-            break
-    return children
-
-
 def _is_kept(number: int | float) -> bool:
     return -INTEGER_LIMIT < number < INTEGER_LIMIT if type(number) is int else isfinite(number)
 
 
-def _least_size(levels: list[list[Json]]) -> int:
+def _least_size(containers: list[Json]) -> int:
     """Return bytes that the text has at the least: one string that stands in many places is written many times."""
-    strings = sum([len(x) for level in levels for x in level if type(x) is str])
-    return strings + sum([len(key) for level in levels for x in level if type(x) is dict for key in map(str, x)])
+    strings = [x for each in containers for x in (each.values() if type(each) is dict else each) if type(x) is str]
+    names = [name for each in containers if type(each) is dict for name in each if type(name) is str]
+    return sum(map(len, strings)) + sum(map(len, names))
 
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
@@ -151,8 +142,8 @@ _EXPONENT = re.compile(rb"[\[:,]-?(?:[0-9.]+e|0\.0000)")
 
 def _has_exponent(text: bytes) -> bool:
     """Tell whether there may be a number that Python writes with an exponent. A string can look like one."""
-    alike = text.translate(_DIGITS_TO_ZERO)  # two quick searches: the expression alone takes three times as long
-    return (b"0e" in alike or b"0.0000" in alike) and _EXPONENT.search(b":" + text) is not None
+    # Two quick searches first: the expression alone takes three times as long.
+    return (b"0.0000" in text or b"0e" in text.translate(_DIGITS_TO_ZERO)) and _EXPONENT.search(b":" + text) is not None
 
 
 _SMALL_EXPONENT = re.compile(r"[eE]-0*[1-9][0-9]{2}")

@@ -9,11 +9,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from storage.canonical import canonical, loads
+from storage.canonical import INTEGER_LIMIT, canonical, loads
 from storage.dialect import insert_if_new
 from storage.errors import InvalidInput, NotFound
 from storage.json_types import Json
 from storage.limits import MESSAGE_LIMIT
+from storage.moment import checked_moment
 from storage.names import check_name
 from storage.page import Page, page_size
 from storage.tables import conversations, messages, owners
@@ -111,23 +112,24 @@ class ConversationStore:
 
         Raises NotFound when the owner has no such conversation.
         """
+        check_name(conversation, "conversation")
         wanted = sa.select(conversations.c.id).where(
             conversations.c.owner_id.in_(self._work.owners), conversations.c.name == conversation
         )
         ids = list(self._work.execute(wanted).scalars())
         if not ids:
             raise NotFound(f"there is no conversation {conversation!r}")
-        return self._page(limit, messages.c.conversation_id.in_(ids), messages.c.number > after)
+        return self._page(limit, messages.c.conversation_id.in_(ids), messages.c.number > _place(after))
 
     def since(self, number: int, *, limit: int = 100) -> Page[Message, int]:
         """Return the owner's messages behind `number`, of all conversations, in order."""
-        return self._page(limit, messages.c.number > number)
+        return self._page(limit, messages.c.number > _place(number))
 
     def all(self, *, limit: int = 20, before: datetime | None = None) -> Page[Conversation, str]:
         """Return the conversations, those with the newest message first, all older than `before`."""
         wanted = sa.select(conversations).where(conversations.c.owner_id.in_(self._work.owners))
         if before is not None:
-            wanted = wanted.where(conversations.c.updated_at < before)
+            wanted = wanted.where(conversations.c.updated_at < checked_moment(before))
         ordered = wanted.order_by(conversations.c.updated_at.desc(), conversations.c.id)
         rows = self._work.execute(ordered.limit(page_size(limit) + 1)).all()
         found = tuple(Conversation(row.name, row.message_count, row.created_at, row.updated_at) for row in rows[:limit])
@@ -184,8 +186,8 @@ class ConversationStore:
 def _row(message: NewMessage, now: datetime) -> dict[str, Any]:
     if message.role not in ROLES:
         raise InvalidInput(f"the role of a message is one of {', '.join(ROLES)}, not {message.role!r}")
-    if message.said_at is not None and message.said_at.tzinfo is None:
-        raise InvalidInput("the time of a message needs a zone")
+    if not isinstance(message.metadata, dict):
+        raise InvalidInput("the metadata of a message are a JSON object")
     if message.external_id is not None:
         check_name(message.external_id, "external id")
     content = canonical(message.content, limit=MESSAGE_LIMIT)
@@ -195,9 +197,14 @@ def _row(message: NewMessage, now: datetime) -> dict[str, Any]:
         "role": message.role,
         "content": content,
         "metadata": metadata,
-        "said_at": message.said_at or now,
+        "said_at": now if message.said_at is None else checked_moment(message.said_at),
         "created_at": now,
     }
+
+
+def _place(number: int) -> int:
+    """Return the message number nearest to `number` that a database can hold."""
+    return max(0, min(number, INTEGER_LIMIT - 1))
 
 
 def _message(conversation: str, row: Any) -> Message:

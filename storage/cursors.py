@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from storage.canonical import INTEGER_LIMIT
 from storage.dialect import insert_if_new
 from storage.errors import InvalidInput
 from storage.names import check_name
@@ -17,6 +18,7 @@ class CursorStore:
 
     def seen(self, purpose: str) -> int:
         """Return the number of the last message seen for `purpose`; 0 when none was."""
+        check_name(purpose, "purpose")
         return self._work.execute(sa.select(cursors.c.number).where(*self._at(purpose))).scalar() or 0
 
     def advance(self, purpose: str, number: int) -> None:
@@ -25,7 +27,7 @@ class CursorStore:
         A cursor never goes back: the same batch twice, or two workers in another order, leave the higher number.
         """
         check_name(purpose, "purpose")
-        if number < 0:
+        if not 0 <= number < INTEGER_LIMIT:
             raise InvalidInput(f"a cursor cannot stand at {number}")
         now = self._work.clock()
         row = {"owner_id": self._work.owner, "purpose": purpose, "number": number, "updated_at": now}

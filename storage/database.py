@@ -10,26 +10,30 @@ from uuid_utils.compat import uuid7
 
 from storage import migrate
 from storage.dialect import begin_to_read, begin_to_write, is_postgresql, make_engine, translated
-from storage.hot import NobodyHot, PostgresHot, SqliteHot, survivor
+from storage.errors import UserMemoryError
+from storage.hot import HotStatements, NobodyHot, PostgresHot, SqliteHot, survivor
+from storage.last_seen import LastSeen
 from storage.policy import DocumentPolicy
 from storage.security import require_safe
 from storage.settings import DatabaseSettings
+from storage.singles import SingleConnections
 from storage.stores import Stores
 from storage.tables import owners
-from storage.transaction import Clock, Hot, SingleStatement, Transaction, utc_now
+from storage.transaction import Clock, Hot, NeedsTransaction, SingleStatement, Transaction, utc_now
 
 
 class Database:
     """An open database. Thread-safe; close it when done."""
 
-    def __init__(self, engine: sa.Engine, policy: DocumentPolicy, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, settings: DatabaseSettings, policy: DocumentPolicy, clock: Clock) -> None:
         """Use `open`: it also makes sure that the schema is the right one and the role a safe one."""
         self.engine = engine
         self.policy = policy
         self.clock = clock
         self.on_postgresql = is_postgresql(engine)
-        self._hot = PostgresHot() if self.on_postgresql else SqliteHot()
-        self._errors = (sa.exc.DBAPIError, sa.exc.TimeoutError, engine.dialect.loaded_dbapi.Error)
+        self.hot: HotStatements = PostgresHot() if self.on_postgresql else SqliteHot()
+        self.singles = SingleConnections(engine, settings, self.hot.handle)
+        self.errors = (sa.exc.DBAPIError, sa.exc.TimeoutError, engine.dialect.loaded_dbapi.Error)
 
     @classmethod
     def open(
@@ -45,7 +49,8 @@ class Database:
         SQLite migrates itself. PostgreSQL is migrated by `usermemory migrate` only, and is refused with UnsafeRole
         when the role could see past row security, and with NotMigrated when the schema is another one.
         """
-        database = cls(make_engine(url, settings or DatabaseSettings()), policy or DocumentPolicy(), clock)
+        settings = settings or DatabaseSettings()
+        database = cls(make_engine(url, settings), settings, policy or DocumentPolicy(), clock)
         try:
             with database.translating():
                 database._check()
@@ -69,6 +74,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self.singles.close()
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -104,23 +110,13 @@ class Database:
             finally:
                 connection.rollback()
 
-    @contextmanager
-    def single(self, owner: UUID) -> Generator[Stores]:
+    def single(self, owner: UUID, last_seen: LastSeen | None = None) -> "Single":
         """Give stores without a transaction: each hot statement stands alone, in one round trip.
 
-        Whatever needs more raises NeedsTransaction before anything is written.
+        Whatever needs more raises NeedsTransaction before anything is written. `last_seen` is kept by a caller who
+        stays bound to this person.
         """
-        with self.translating():
-            pooled = self.engine.raw_connection()
-            try:
-                hot = Hot(self._hot, pooled.driver_connection, owner)
-                yield Stores(SingleStatement(owner, hot, self.clock), self.policy)
-            except self.engine.dialect.loaded_dbapi.Error as error:
-                if self.engine.dialect.is_disconnect(error, pooled, None):
-                    pooled.invalidate(error)
-                raise
-            finally:
-                pooled.close()
+        return Single(self, owner, last_seen)
 
     @contextmanager
     def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
@@ -143,12 +139,37 @@ class Database:
         else:
             me = UUID(survivor(driver, owner))
             branches = tuple(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
-        return Transaction(me, branches, Hot(self._hot, driver, me), self.clock, connection)
+        return Transaction(me, branches, Hot(self.hot, self.hot.handle(driver), me), self.clock, connection)
 
     @contextmanager
     def translating(self) -> Generator[None]:
         """Turn what a driver raises into our errors, without the values a driver's message may hold."""
         try:
             yield
-        except self._errors as error:
+        except self.errors as error:
             raise translated(error) from None  # a driver's message and parameters may quote what a person said
+
+
+class Single:
+    """Stores without a transaction, while the block lasts. A class: a generator would cost more than the read."""
+
+    __slots__ = ("_database", "_last_seen", "_owner", "_single")
+
+    def __init__(self, database: Database, owner: UUID, last_seen: LastSeen | None) -> None:
+        self._database = database
+        self._owner = owner
+        self._last_seen = last_seen
+
+    def __enter__(self) -> Stores:
+        database = self._database
+        self._single = database.singles.take()
+        hot = Hot(database.hot, self._single.handle, self._owner)
+        return Stores(SingleStatement(self._owner, hot, database.clock), database.policy, self._last_seen)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, UserMemoryError | NeedsTransaction):
+            self._database.singles.give_back(self._single)
+            return
+        self._database.singles.discard(self._single)
+        if isinstance(error, self._database.errors):
+            raise translated(error) from None

@@ -45,6 +45,11 @@ def is_postgresql(engine: sa.Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
+def is_in_memory(engine: sa.Engine) -> bool:
+    """Whether the database is gone with its one connection."""
+    return engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:")
+
+
 def _sqlite_engine(url: sa.URL, settings: DatabaseSettings) -> sa.Engine:
     in_memory = url.database in (None, "", ":memory:")
     engine = sa.create_engine(

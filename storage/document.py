@@ -1,7 +1,7 @@
 """Documents: the shape of a person's memory, and the two members that are shown with it but never stored in it."""
 
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
@@ -54,9 +54,12 @@ class MemoryDocument(BaseModel):
 
     model_config = _OPEN
 
+    members_stand_alone: ClassVar[bool] = True
+    """Whether each member is right or wrong whatever the others are, so that only those that changed are checked."""
+
     summary: str = ""
-    parts: dict[str, Part] = {}
-    triggers_and_goals: list[TriggerAndGoal] = []
+    parts: dict[str, Part] = Field(default_factory=dict)
+    triggers_and_goals: list[TriggerAndGoal] = Field(default_factory=list)
     safety_notes: str = ""
 
 
@@ -64,7 +67,7 @@ def check_document(document: Document, schema: type[BaseModel] = MemoryDocument)
     """Check that `document`, with or without its rendered members, has the shape of `schema`; change nothing.
 
     Types are strict as in JSON: `"0.5"` is no number, while `1` is a fine float and an ISO text a fine datetime.
-    Raises InvalidDocument with the pointer of the first fault and the count of the others.
+    Raises InvalidDocument with the pointer of the first fault and the count of all of them.
     """
     if type(document) is not dict:
         raise InvalidDocument("The document is not a JSON object.", pointer="")
@@ -75,6 +78,11 @@ def check_document(document: Document, schema: type[BaseModel] = MemoryDocument)
         schema.__pydantic_validator__.validate_python(document, strict=True)
     except ValidationError:
         _check_as_json(document, schema)
+
+
+def members_stand_alone(schema: type[BaseModel]) -> bool:
+    """Whether `schema` says that its members, and theirs, may be checked one by one (see MemoryDocument)."""
+    return bool(schema.__dict__.get("members_stand_alone", False))
 
 
 def strip_rendered(document: Document) -> Document:
@@ -124,7 +132,7 @@ def _check_as_json(document: Document, schema: type[BaseModel]) -> None:
         # No input in it: what is wrong may be shown where the document itself may not.
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
         place = _place(document, faults[0])
-        others = f", and {len(faults) - 1} more faults" if len(faults) > 1 else ""
+        others = f" (faults in all: {len(faults)})" if len(faults) > 1 else ""
         raise InvalidDocument(f"{faults[0]['msg']} at {shown(place)}{others}.", pointer=place) from None
 
 

@@ -72,17 +72,23 @@ class Objection:
 
 
 def examine(
-    before: Document, after: Document, rules: GuardRules = DEFAULT_RULES, *, trust: Trust
+    before: Document,
+    after: Document,
+    rules: GuardRules = DEFAULT_RULES,
+    *,
+    trust: Trust,
+    narrowed: tuple[Document, Document] | None = None,
 ) -> tuple[Objection, ...]:
     """Return why the change from `before` to `after` must wait for somebody's consent; empty if it need not.
 
     It compares documents, not paths of a patch, so that no way of writing a patch gets around it. `trust` is that of
-    the change; an operator's is never held.
+    the change; an operator's is never held. `narrowed` are the two documents, known to differ, without parts known to
+    be equal: these need not be looked for then.
     """
-    if trust >= Trust.OPERATOR or same(before, after):
+    if trust >= Trust.OPERATOR or (narrowed is None and same(before, after)):
         return ()
     objections = _low_trust(trust, rules) + _protected(before, after, rules)
-    return tuple(objections + _loss(before, after, rules))
+    return tuple(objections + _loss(before, after, rules, Change(*(narrowed or (before, after)))))
 
 
 def _low_trust(trust: Trust, rules: GuardRules) -> list[Objection]:
@@ -99,7 +105,7 @@ def _protected(before: Document, after: Document, rules: GuardRules) -> list[Obj
         if not _grew(before.get(name), after.get(name)):
             message = f"{name} may grow, but only an operator may rewrite or remove it."
             objections.append(Objection("protected", pointer([name]), None, message))
-    for name in after.keys() - before.keys():
+    for name in sorted(after.keys() - before.keys()):
         if name not in rules.protected and any(look_alike(name, known) for known in rules.protected):
             message = "The new member looks like a protected one and would stand in its place."
             objections.append(Objection("protected", pointer([name]), None, message))
@@ -170,9 +176,8 @@ def _end_of(piece: str, text: str, start: int) -> int:
     return -1
 
 
-def _loss(before: Document, after: Document, rules: GuardRules) -> list[Objection]:
+def _loss(before: Document, after: Document, rules: GuardRules, change: Change) -> list[Objection]:
     """Object to each long text that was replaced, and to the loss of too much of the whole."""
-    change = Change(before, after)
     objections = []
     for text, share in replaced_texts(change, most=rules.text_loss, long=rules.long_text):
         message = f"{share:.0%} of the telling words of a long text are gone; {rules.text_loss:.0%} may go."

@@ -21,7 +21,8 @@ class Head(NamedTuple):
     updated_by: str
     checkpoint_version: int
     patch_bytes: int
-    updated_at: datetime
+    updated_at: datetime | str
+    """As the driver gives it; `instant` makes a moment of it, which most readers do not need."""
 
 
 class ChainLink(NamedTuple):
@@ -55,14 +56,23 @@ class NewVersion(NamedTuple):
     patch_bytes: int
     moment: datetime
 
-
-def _head(row: Sequence[Any]) -> Head:
-    version, document, updated_by, checkpoint_version, patch_bytes, updated_at = row
-    return Head(version, document, updated_by, checkpoint_version, patch_bytes, instant(updated_at))
+    def as_head(self) -> Head:
+        """Return the head as it is once this is saved."""
+        return Head(
+            self.expected + 1,
+            self.document,
+            self.updated_by,
+            self.checkpoint_version,
+            self.patch_bytes,
+            self.moment,
+        )
 
 
 class HotStatements(Protocol):
-    """What both databases can do in one go. `connection` is the driver's."""
+    """What both databases can do in one go. `connection` is what `handle` made of the driver's."""
+
+    def handle(self, connection: Any) -> Any:
+        """Return what the statements run on, for as long as the connection is used."""
 
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Raises Erased or NotFound when there is no such person."""
@@ -99,11 +109,12 @@ SQLITE = {
     " WHERE owner_id = ?1 AND version <= ?2 AND checkpoint IS NOT NULL ORDER BY version DESC LIMIT 1) ORDER BY version",
     "first_head": "INSERT INTO heads"
     " (owner_id, version, document, updated_by, checkpoint_version, patch_bytes, updated_at)"
-    " VALUES (?, 1, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    "next_head": "UPDATE heads SET version = version + 1, document = ?, updated_by = ?, checkpoint_version = ?,"
-    " patch_bytes = ?, updated_at = ? WHERE owner_id = ? AND version = ?",
+    " SELECT survivor_id, ?7 + 1, ?2, ?3, ?4, ?5, ?6 FROM owners WHERE id = ?1 ON CONFLICT DO NOTHING",
+    "next_head": "UPDATE heads SET version = ?7 + 1, document = ?2, updated_by = ?3, checkpoint_version = ?4,"
+    " patch_bytes = ?5, updated_at = ?6"
+    " WHERE owner_id = (SELECT survivor_id FROM owners WHERE id = ?1) AND version = ?7",
     "add_snapshot": "INSERT INTO snapshots (owner_id, version, patch, checkpoint, provenance, created_at)"
-    " VALUES (?, ?, ?, ?, ?, ?)",
+    " SELECT survivor_id, ?2, ?3, ?4, ?5, ?6 FROM owners WHERE id = ?1",
     "read_item": "SELECT value, version, created_at, updated_at FROM items"
     f" WHERE owner_id = {_SURVIVOR} AND namespace = ? AND key = ?",
     "set_item": "INSERT INTO items (owner_id, namespace, key, value, version, created_at, updated_at)"
@@ -126,13 +137,17 @@ SQLITE = {
 class SqliteHot:
     """The embedded variant: one statement where that is enough, one `BEGIN IMMEDIATE` where it is not."""
 
+    def handle(self, connection: Any) -> Any:
+        """Return the connection: a cursor kept for later would keep its last statement, and so a read, open."""
+        return connection
+
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Raises Erased or NotFound when there is no such person."""
         row = connection.execute(SQLITE["read_head"], (person.hex,)).fetchone()
         if row is None:
             survivor(connection, person)
             return None
-        return _head(row)
+        return Head._make(row)
 
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
@@ -153,13 +168,11 @@ class SqliteHot:
         return saved
 
     def _save(self, connection: Any, person: UUID, new: NewVersion) -> bool:
-        me, moment = survivor(connection, person), instant_text(new.moment)
-        state = (new.document, new.updated_by, new.checkpoint_version, new.patch_bytes, moment)
-        if new.expected == 0:
-            done = connection.execute(SQLITE["first_head"], (me, *state))
-        else:
-            done = connection.execute(SQLITE["next_head"], (*state, me, new.expected))
+        me, moment = person.hex, instant_text(new.moment)
+        head = (me, new.document, new.updated_by, new.checkpoint_version, new.patch_bytes, moment, new.expected)
+        done = connection.execute(SQLITE["next_head" if new.expected else "first_head"], head)
         if done.rowcount == 0:
+            survivor(connection, person)
             return False
         row = (me, new.expected + 1, new.patch, new.checkpoint, new.provenance, moment)
         connection.execute(SQLITE["add_snapshot"], row)
@@ -220,10 +233,14 @@ POSTGRESQL = {
 class PostgresHot:
     """The server's variant: one function call each, one round trip."""
 
+    def handle(self, connection: Any) -> Any:
+        """Return one cursor for all of them: making one costs a quarter of what it is used for."""
+        return connection.cursor()
+
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Erased and NotFound come from `bind` in the database."""
         row = connection.execute(POSTGRESQL["read_head"], (person,)).fetchone()
-        return None if row[0] is None else _head(row)
+        return None if row[0] is None else Head._make(row)
 
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
@@ -256,6 +273,10 @@ class PostgresHot:
 
 class NobodyHot:
     """The variant for a person who does not exist: nothing is there, and nothing can be written."""
+
+    def handle(self, connection: Any) -> Any:
+        """Nothing is run."""
+        return None
 
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """There is no document."""

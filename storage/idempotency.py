@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from storage.canonical import canonical, dumps, loads
 from storage.dialect import insert_if_new
-from storage.errors import IdempotencyKeyReused
+from storage.errors import IdempotencyKeyReused, UserMemoryError
 from storage.json_types import Json
 from storage.names import check_name
 from storage.outcome import Outcome, outcome_as_json, outcome_from_json
@@ -27,7 +27,11 @@ def once(work: Work, key: str, request: Json, act: Callable[[], Outcome]) -> Out
     mine = idempotency_keys.c.owner_id == work.owner, idempotency_keys.c.key == key
     claim = {"owner_id": work.owner, "key": key, "fingerprint": fingerprint, "created_at": work.clock()}
     if insert_if_new(work.execute, idempotency_keys, claim):
-        outcome = act()
+        try:
+            outcome = act()
+        except UserMemoryError:  # whoever catches it commits the rest: a key without an outcome must not stay
+            work.execute(sa.delete(idempotency_keys).where(*mine))
+            raise
         kept = dumps(outcome_as_json(outcome))
         work.execute(sa.update(idempotency_keys).where(*mine).values(outcome=kept))
         return outcome

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from storage.canonical import canonical, loads
+from storage.canonical import INTEGER_LIMIT, canonical, loads
 from storage.errors import Conflict, InvalidInput, NotFound, VersionConflict
 from storage.hot import StoredItem
 from storage.json_types import Json
@@ -108,7 +108,8 @@ class ItemStore:
 
     def _write(self, namespace: str, key: str, value: Json, text: str, expected: int | None) -> Item:
         now = self._work.clock()
-        written = self._work.hot.set_item(namespace, key, text, expected, now)
+        possible = expected is None or 0 <= expected < INTEGER_LIMIT
+        written = self._work.hot.set_item(namespace, key, text, expected, now) if possible else None
         if written is None:
             raise VersionConflict(f"the item {key!r} in {namespace!r} is not at version {expected}", expected=expected)
         return Item(namespace, key, value, written[0], written[1], now)

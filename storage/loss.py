@@ -78,18 +78,71 @@ class Change:
         for new in news[len(olds) :]:
             self.come += _texts(new, place[-1])
 
-    def lost_words(self) -> Counter[str]:
-        """Return the words that are gone, as often as they came back nowhere."""
-        return Counter(_words(self.gone)) - Counter(_words(self.come))
 
-    def most_lost(self) -> int:
-        """Return a number of words that were not exceeded by what is lost, without reading the texts."""
-        return sum(map(most_words, self.gone))
+def lost_share(change: Change, before: Document, after: Document, *, most: float, floor: int) -> float | None:
+    """Return the share of the old words that is gone when that is more than `most`, else None.
+
+    A word is gone as often as the new document has it less often than the old one, wherever it stands. A text that
+    the old document had several times, and the new one still has once, is not gone. Up to `floor` words may always go,
+    unless no word is left. Cheap bounds come first; what they let through, the full count would let through too.
+    """
+    if not change.gone:
+        return None
+    emptied = not _says_anything(after, "")
+    if not emptied and sum(map(most_words, change.gone)) <= floor:
+        return None
+    gone = _words(change.gone)
+    if not emptied and len(gone) <= floor:
+        return None
+    lost = Counter(gone) - Counter(_words(change.come))
+    count = lost.total()
+    if not count or (not emptied and count <= floor):
+        return None
+    total = 0
+    for text in _texts(before, ""):
+        total += len(words(text))
+        if not emptied and count <= total * most:
+            return None
+    count = (lost - _repeated(before, after)).total()
+    return count / total if emptied or (count > floor and count > total * most) else None
 
 
-def _words(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        yield from words(text)
+def replaced_texts(change: Change, *, most: float, long: int) -> Iterator[tuple[ReplacedText, float]]:
+    """Yield each long text that lost more than `most` of its telling words, with that share.
+
+    A text is long from `long` different telling words on. A word is lost when it is neither in what took the text's
+    place nor in anything else that is new.
+    """
+    new: set[str] | None = None
+    for text in change.texts:
+        # What is lost is in the stretch that changed, and this is mostly short.
+        gone = telling_words(text.stretch)
+        if len(gone) <= most * long:
+            continue
+        telling = telling_words(text.before)
+        if len(telling) < long:
+            continue
+        if new is None:
+            new = set().union(*map(telling_words, change.come))
+        kept = telling_words(text.after) if isinstance(text.after, str) else set()
+        share = len(gone - kept - new) / len(telling)
+        if share > most:
+            yield text, share
+
+
+def _repeated(before: Document, after: Document) -> Counter[str]:
+    """Return the words of texts that the old document had more often than the new one, which still has them."""
+    old, new = Counter(_strings(before)), Counter(_strings(after))
+    surplus: Counter[str] = Counter()
+    for text, count in old.items():
+        if 0 < new[text] < count:
+            for word in words(text):
+                surplus[word] += count - new[text]
+    return surplus
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    return [word for text in texts for word in words(text)]
 
 
 def _texts(value: Json, name: str) -> list[str]:
@@ -113,62 +166,6 @@ def _strings(value: Json) -> list[str]:
     if isinstance(value, dict | list):
         return [text for inner in (value.values() if isinstance(value, dict) else value) for text in _strings(inner)]
     return []
-
-
-def lost_share(change: Change, before: Document, after: Document, *, most: float, floor: int) -> float | None:
-    """Return the share of the old words that is gone when that is more than `most`, else None.
-
-    A word is gone as often as the new document has it less often than the old one, wherever it stands. A text that
-    the old document had several times, and the new one still has once, is not gone. Up to `floor` words may always go,
-    unless no word is left. Cheap bounds come first; what they let through, the full count would let through too.
-    """
-    if not change.gone:
-        return None
-    emptied = not _says_anything(after, "")
-    if not emptied and change.most_lost() <= floor:
-        return None
-    lost = change.lost_words()
-    count = lost.total()
-    if not count or (not emptied and count <= floor):
-        return None
-    total = 0
-    for text in _texts(before, ""):
-        total += len(words(text))
-        if not emptied and count <= total * most:
-            return None
-    count = (lost - _repeated(before, after)).total()
-    return count / total if emptied or (count > floor and count > total * most) else None
-
-
-def _repeated(before: Document, after: Document) -> Counter[str]:
-    """Return the words of texts that the old document had more often than the new one, which still has them."""
-    old, new = Counter(_strings(before)), Counter(_strings(after))
-    surplus: Counter[str] = Counter()
-    for text, count in old.items():
-        if 0 < new[text] < count:
-            for word in words(text):
-                surplus[word] += count - new[text]
-    return surplus
-
-
-def replaced_texts(change: Change, *, most: float, long: int) -> Iterator[tuple[ReplacedText, float]]:
-    """Yield each long text that lost more than `most` of its telling words, with that share.
-
-    A text is long from `long` different telling words on. A word is lost when it is neither in what took the text's
-    place nor in anything else that is new.
-    """
-    for text in change.texts:
-        # What is lost is in the stretch that changed, and this is mostly short.
-        gone = telling_words(text.stretch)
-        if len(gone) <= most * long:
-            continue
-        telling = telling_words(text.before)
-        if len(telling) < long:
-            continue
-        kept = telling_words(text.after) if isinstance(text.after, str) else set()
-        share = len(gone.difference(kept, *map(telling_words, change.come))) / len(telling)
-        if share > most:
-            yield text, share
 
 
 def _says_anything(value: Json, name: str) -> bool:

@@ -1,6 +1,7 @@
 """JSON Patch (RFC 6902): checking a patch, and applying it, all or nothing and within bounds."""
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 import jsonpatch
 from jsonpointer import JsonPointer
@@ -12,7 +13,7 @@ from storage.limits import DEPTH_LIMIT, DOCUMENT_LIMIT, NODE_LIMIT, PATCH_LIMIT
 from storage.pointer import index, kind, shown, step, tokens
 
 SHIFT_LIMIT = 50_000_000
-"""Array entries that one patch may push aside by inserting and deleting in front of them: about 0.05 seconds of work."""
+"""Array entries that one patch may push aside by inserting and deleting in front of them: about 0.05 seconds."""
 
 _MEMBERS = {
     "add": ("op", "path", "value"),
@@ -31,8 +32,8 @@ def check_patch(patch: object) -> Patch:
     """Return `patch`, a list or a `jsonpatch.JsonPatch`, as a new list of well-formed operations that share its values.
 
     Members that an operation does not know are left out: RFC 6902, section 4, has them ignored.
-    Raises InvalidPatch, naming the operation, if one is ill-formed or the patch is over a limit: PATCH_LIMIT operations,
-    NODE_LIMIT values altogether, DEPTH_LIMIT levels in each.
+    Raises InvalidPatch, naming the operation, if one is ill-formed or the patch is over a limit: PATCH_LIMIT operations
+    and, in all of them, NODE_LIMIT values and DOCUMENT_LIMIT characters of pointers; DEPTH_LIMIT levels in each value.
     """
     operations = patch.patch if isinstance(patch, jsonpatch.JsonPatch) else patch
     if not isinstance(operations, list):
@@ -42,10 +43,9 @@ def check_patch(patch: object) -> Patch:
     checked, budget = [], _Budget()
     for number, operation in enumerate(operations):
         try:
-            checked.append(_checked(operation))
-            budget.look_at(checked[-1].get("value"), DEPTH_LIMIT)
+            checked.append(_checked(operation, budget))
         except (InvalidPatch, TooLarge) as wrong:
-            raise InvalidPatch(f"Operation {number} is not valid: {wrong}") from None
+            raise InvalidPatch(f"Operation {number} is not valid: {str(wrong).rstrip('.')}.") from None
     return checked
 
 
@@ -91,13 +91,13 @@ def copied(value: Json, levels: int = DEPTH_LIMIT) -> Json:
     return [copied(x, below) if isinstance(x, _CONTAINERS) else x for x in value]
 
 
-def _checked(operation: object) -> PatchOperation:
-    """Return the members of `operation` that count; InvalidPatch if one is missing or wrong."""
+def _checked(operation: object, budget: "_Budget") -> PatchOperation:
+    """Return the members of `operation` that count, paid for; InvalidPatch if one is missing or wrong."""
     if not isinstance(operation, dict):
-        raise InvalidPatch(f"{kind(operation)} is no operation.")
+        raise InvalidPatch(f"An operation is an object, not {kind(operation)}.")
     name = operation.get("op")
     if not isinstance(name, str) or name not in _MEMBERS:
-        raise InvalidPatch(f"op is none of {', '.join(_MEMBERS)}.")
+        raise InvalidPatch(f"Its op is none of {', '.join(_MEMBERS)}.")
     members = _MEMBERS[name]
     for member in members:
         if member not in operation:
@@ -106,8 +106,11 @@ def _checked(operation: object) -> PatchOperation:
     for member in ("from", "path"):
         if member in checked:
             checked[member] = _checked_pointer(member, checked[member])
+            budget.pay_text(checked[member])
+    if "value" in checked:
+        budget.look_at(checked["value"], DEPTH_LIMIT)
     if name == "move" and checked["path"].startswith(checked["from"] + "/"):
-        raise InvalidPatch("a value cannot move into its own inside.")
+        raise InvalidPatch("A value cannot move to a place inside itself.")
     return checked
 
 
@@ -153,8 +156,11 @@ class _Application:
             self.document = value
             return
         parent, token = self.at(path[:-1]), path[-1]
-        step(parent, token)
-        parent[index(token, len(parent)) if isinstance(parent, list) else token] = value
+        if isinstance(parent, list):
+            parent[index(token, len(parent))] = value
+        else:
+            step(parent, token)
+            parent[token] = value
 
     def move(self, operation: PatchOperation) -> None:
         source, target = tokens(operation["from"]), tokens(operation["path"])
@@ -177,7 +183,7 @@ class _Application:
         """Return the value at `path`."""
         value = self.document
         for token in path:
-            value = step(value, token)
+            value = value[token] if isinstance(value, dict) and token in value else step(value, token)
         return value
 
     def put(self, path: list[str], value: Json) -> None:
@@ -200,13 +206,12 @@ class _Application:
         if not path:
             raise PatchDoesNotApply("the whole document cannot be removed")
         parent, token = self.at(path[:-1]), path[-1]
-        value = step(parent, token)
         if isinstance(parent, list):
             place = index(token, len(parent))
             self.shift(len(parent) - place)
-            del parent[place]
-        else:
-            del parent[token]
+            return parent.pop(place)
+        value = step(parent, token)
+        del parent[token]
         return value
 
     def duplicate(self, value: Json, levels: int) -> Json:
@@ -230,8 +235,9 @@ class _BoundedApplication(_Application):
         self.budget = _Budget()
 
     def duplicate(self, value: Json, levels: int) -> Json:
-        self.budget.look_at(value, levels)
-        self.budget.write(value)
+        for level in self.budget.paid_levels(value, levels):
+            for item in level:
+                self.budget.pay_text(item)
         return copied(value, levels)
 
     def sink(self, value: Json, deeper: int, levels: int) -> None:
@@ -254,50 +260,47 @@ class _Budget:
 
     def look_at(self, value: Json, levels: int) -> None:
         """Pay for every value inside `value`; TooLarge too if it nests deeper than `levels`."""
-        for depth, level in enumerate(_levels(value)):
+        for _ in self.paid_levels(value, levels):
+            pass
+
+    def paid_levels(self, value: Json, levels: int) -> Iterator[list[Json]]:
+        """Yield `value`, then all that is directly inside, and so on down, each level when it is paid for."""
+        level = [value]
+        for depth in count():
             self.values -= len(level)
             if self.values < 0:
-                raise TooLarge(f"the patch handles more than {NODE_LIMIT} values")
-            if depth >= levels and any(isinstance(x, _CONTAINERS) for x in level):
+                raise TooLarge(f"The patch handles more than {NODE_LIMIT} values.")
+            containers = [item for item in level if isinstance(item, _CONTAINERS)]
+            if containers and depth >= levels:
                 raise _too_deep()
+            yield level
+            if not containers:
+                return
+            level = [below for item in containers for below in (item.values() if isinstance(item, dict) else item)]
 
-    def write(self, value: Json) -> None:
-        """Pay for the text of another copy of `value`: names and strings, in characters."""
-        for level in _levels(value):
-            self.characters -= sum(_characters(x) for x in level)
-            if self.characters < 0:
-                raise TooLarge(f"the patch copies more than {DOCUMENT_LIMIT} characters")
+    def pay_text(self, value: Json) -> None:
+        """Pay for a string, or the names in an object, by the character."""
+        if isinstance(value, str):
+            self.characters -= len(value)
+        elif isinstance(value, dict):
+            self.characters -= sum(map(len, value))
+        if self.characters < 0:
+            raise TooLarge(f"The patch spells out more than {DOCUMENT_LIMIT} characters.")
 
     def push(self, entries: int) -> None:
         """Pay for pushing entries of an array aside."""
         self.entries -= entries
         if self.entries < 0:
-            raise TooLarge(f"the patch pushes more than {SHIFT_LIMIT} entries aside")
-
-
-def _levels(value: Json) -> Iterator[list[Json]]:
-    """Yield `value` itself, then all that is directly inside, and so on down."""
-    level = [value]
-    while level:
-        yield level
-        level = [
-            below for x in level if isinstance(x, _CONTAINERS) for below in (x.values() if isinstance(x, dict) else x)
-        ]
-
-
-def _characters(value: Json) -> int:
-    if isinstance(value, str):
-        return len(value)
-    return sum(map(len, value)) if isinstance(value, dict) else 0
+            raise TooLarge(f"The patch pushes more than {SHIFT_LIMIT} entries aside.")
 
 
 def _too_deep() -> TooLarge:
-    return TooLarge(f"objects and arrays nest more than {DEPTH_LIMIT} levels deep")
+    return TooLarge(f"Objects and arrays nest more than {DEPTH_LIMIT} levels deep.")
 
 
 def _failed(number: int, operation: PatchOperation, why: Exception) -> str:
     place = " to ".join(shown(operation[member]) for member in ("from", "path") if member in operation)
-    return f"Operation {number} ({operation['op']} {place}) fails: {why}."
+    return f"Operation {number} ({operation.get('op')} {place}) fails: {str(why).rstrip('.')}."
 
 
 _OPERATIONS = {

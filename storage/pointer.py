@@ -34,9 +34,9 @@ def tokens(pointer: str) -> list[str]:
     """
     if not pointer:
         return []
-    start, *parts = pointer.split("/")
-    if start:
+    if pointer[0] != "/":
         raise InvalidPatch(f"The pointer {shown(pointer)} does not start with a slash.")
+    parts = pointer[1:].split("/")
     if "~" not in pointer:
         return parts
     if _BAD_ESCAPE.search(pointer):
@@ -66,7 +66,7 @@ def step(container: Json, token: str) -> Json:
         raise LookupError(f"there is no member {shown(token)}")
     if isinstance(container, list):
         return container[index(token, len(container))]
-    raise LookupError(f"{kind(container)} has nothing inside")
+    raise LookupError(f"{kind(container)} has no members and no entries")
 
 
 def index(token: str, length: int) -> int:
@@ -76,9 +76,10 @@ def index(token: str, length: int) -> int:
     """
     if not (token.isascii() and token.isdigit()) or (token[0] == "0" and token != "0"):
         raise LookupError(f"{shown(token)} is not the index of an entry")
-    if len(token) > _INDEX_DIGITS or int(token) >= length:
+    place = int(token) if len(token) <= _INDEX_DIGITS else length
+    if place >= length:
         raise LookupError(f"index {shown(token)} is past the end")
-    return int(token)
+    return place
 
 
 def kind(value: Json) -> str:
@@ -91,7 +92,9 @@ def kind(value: Json) -> str:
         return "an array"
     if isinstance(value, str):
         return "a string"
-    return "a boolean" if isinstance(value, bool) else "a number"
+    if isinstance(value, bool):
+        return "a boolean"
+    return "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
 
 
 def shown(text: str) -> str:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from storage.document import MemoryDocument
-from storage.guard import GuardRules
+from storage.change import Change
+from storage.document import MemoryDocument, check_document, members_stand_alone
+from storage.guard import GuardRules, Objection, examine
 from storage.limits import CHECKPOINT_EVERY
+from storage.provenance import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +23,9 @@ class DocumentPolicy:
 
     checkpoint_every: int = CHECKPOINT_EVERY
     """Versions between two snapshot checkpoints at the most."""
+
+    def examine(self, change: Change, *, trust: Trust) -> tuple[Objection, ...]:
+        """Return why the change must wait for somebody's consent; raises InvalidDocument for a wrong shape."""
+        check_document(change.narrow_after if members_stand_alone(self.schema) else change.after, self.schema)
+        narrowed = change.narrow_before, change.narrow_after
+        return examine(change.before, change.after, self.guard, trust=trust, narrowed=narrowed)

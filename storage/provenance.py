@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Self
 
+from storage.canonical import canonical
 from storage.errors import InvalidInput
 from storage.json_types import Json
 
@@ -296,6 +298,12 @@ def _list(members: Mapping[str, Json], name: str) -> list[Json]:
     if not isinstance(value, list):
         raise InvalidInput(f"The {name} of a change are a JSON array.")
     return value
+
+
+@lru_cache(maxsize=64)
+def provenance_text(provenance: Provenance) -> str:
+    """Return the canonical text that is stored with a version; remembered, because most callers have one for all."""
+    return canonical(provenance.as_json())
 
 
 by_user = Provenance(Actor.USER, "python")

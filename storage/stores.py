@@ -1,8 +1,10 @@
 """Stores: every kind of memory of one person, inside one transaction."""
 
+from storage.append import Append
 from storage.conversations import ConversationStore
 from storage.cursors import CursorStore
 from storage.items import ItemStore
+from storage.last_seen import LastSeen
 from storage.pending import PendingStore
 from storage.policy import DocumentPolicy
 from storage.profiles import ProfileStore
@@ -13,9 +15,10 @@ from storage.transaction import Work
 class Stores:
     """What `Database.begin`, `read` and `single` give: one store for each kind of memory."""
 
-    def __init__(self, work: Work, policy: DocumentPolicy) -> None:
+    def __init__(self, work: Work, policy: DocumentPolicy, last_seen: LastSeen | None = None) -> None:
         self._work = work
         self._policy = policy
+        self._last_seen = last_seen or LastSeen()
 
     @property
     def items(self) -> ItemStore:
@@ -25,7 +28,8 @@ class Stores:
     @property
     def snapshots(self) -> SnapshotStore:
         """The document and its versions."""
-        return SnapshotStore(self._work, self.pending, self._policy)
+        append = Append(self._work, self.pending, self._policy, self._last_seen)
+        return SnapshotStore(self._work, self.pending, append)
 
     @property
     def pending(self) -> PendingStore:

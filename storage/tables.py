@@ -48,8 +48,8 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
 
 def instant_text(moment: datetime) -> str:
-    """Return `moment` as SQLite keeps it: UTC, microseconds, 27 characters."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Return `moment` as SQLite keeps it: UTC, microseconds, 32 characters."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def instant(stored: str | datetime) -> datetime:
@@ -182,6 +182,7 @@ snapshots = sa.Table(
     _moment("created_at"),
     sa.PrimaryKeyConstraint("owner_id", "version"),
     info={"class": "log"},
+    sqlite_with_rowid=False,
 )
 
 sa.Index(

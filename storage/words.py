@@ -144,7 +144,11 @@ def look_alike(name: str, other: str) -> bool:
 
 
 def appearance(name: str) -> str:
-    """Return the letters and digits of `name` as a reader takes them, the same for names that look the same."""
+    """Return the letters and digits of `name` as a reader takes them, the same for names that look the same.
+
+    A name without any, such as an emoji, is taken as it is.
+    """
+    letters = name
     if not name.isascii():
-        name = "".join([char for char in normalize("NFKD", name) if category(char)[0] in "LN"]).casefold()
-    return "".join(_WORD.findall(name.lower())).replace("_", "").translate(_LOOKS_LIKE)
+        letters = "".join([char for char in normalize("NFKD", name) if category(char)[0] in "LN"]).casefold()
+    return "".join(_WORD.findall(letters.lower())).replace("_", "").translate(_LOOKS_LIKE) or name

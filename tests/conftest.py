@@ -1,6 +1,6 @@
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from storage.directory import resolve
 from storage.identity import Identity
 from storage.migrate import migrate
 from storage.tables import metadata
+from tests.clock import Clock
+from tests.contents import Contents, administrators_engine, everything
 from tests.postgres import Cluster, running_cluster
 from tests.statement_guard import watch
 
@@ -34,6 +36,14 @@ def administrator_url(cluster: Cluster) -> str:
 def postgresql_url(administrator_url: str) -> str:
     """The application's URL of a migrated database."""
     return migrate(administrator_url)
+
+
+@pytest.fixture(scope="session")
+def superuser(administrator_url: str, postgresql_url: str) -> Iterator[sa.Engine]:
+    """PostgreSQL's superuser in the migrated database, for what an application cannot do."""
+    engine = administrators_engine(administrator_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +93,32 @@ def operators_database(database: Database, request: pytest.FixtureRequest) -> It
         return
     with Database.open(request.getfixturevalue("worker_url")) as opened:
         yield opened
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clocked(database: Database, database_url: str, clock: Clock) -> Iterator[Database]:
+    """The same database, with a clock that the test moves."""
+    with Database.open(database_url, clock=clock) as opened, watch(opened.engine):
+        yield opened
+
+
+@pytest.fixture
+def administrator(database_url: str, request: pytest.FixtureRequest) -> sa.Engine:
+    """An engine that sees every row of the database."""
+    if database_url.startswith("postgresql"):
+        return administrators_engine(request.getfixturevalue("administrator_url"))
+    return administrators_engine(database_url)
+
+
+@pytest.fixture
+def contents(database: Database, administrator: sa.Engine) -> Callable[[], Contents]:
+    """A look at every row of every table: what a refused call must leave as it was."""
+    return lambda: everything(administrator)
 
 
 @pytest.fixture

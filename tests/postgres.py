@@ -30,6 +30,11 @@ class Cluster:
         uri = self.server.get_uri(database)
         return uri.replace("postgres:@", f"{user}:@", 1)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster, another one after each start."""
+        return int((self.folder / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+
     def new_database(self) -> str:
         """Create a database and return an administrator's URL of it."""
         name = f"memory_{next(self._numbers)}"

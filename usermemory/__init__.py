@@ -1,1 +1,122 @@
-"""usermemory: long-term user memory for LLM agents."""
+"""usermemory: long-term user memory for LLM agents.
+
+The public names, each imported from its home when it is first used (PEP 562): `import usermemory` loads no framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from usermemory.neighbours import require_neighbour
+
+if TYPE_CHECKING:
+    from graphs.context import MemoryContext
+    from graphs.update import aupdate_memory, build_update_graph, generate_memory_update, update_memory
+    from memory_tools.memory import Memory, UserMemory
+    from storage.document import MemoryDocument
+    from storage.errors import (
+        Conflict,
+        DatabaseError,
+        DatabaseUnavailable,
+        Erased,
+        IdempotencyKeyReused,
+        IdentityConflict,
+        InvalidDocument,
+        InvalidIdentity,
+        InvalidInput,
+        InvalidJson,
+        InvalidName,
+        InvalidPatch,
+        InvalidTranscript,
+        NoIdentity,
+        NotFound,
+        NotMigrated,
+        PatchDoesNotApply,
+        SummarizerFailed,
+        TooLarge,
+        UnsafeRole,
+        UserMemoryError,
+        VersionConflict,
+    )
+    from storage.guard import GuardRules
+    from storage.policy import DocumentPolicy
+    from storage.provenance import Provenance
+    from storage.reconstruct import reconstruct_memory, save_new_snapshot
+    from storage.settings import DatabaseSettings
+
+    __version__: str
+
+__all__ = [
+    "Conflict",
+    "DatabaseError",
+    "DatabaseSettings",
+    "DatabaseUnavailable",
+    "DocumentPolicy",
+    "Erased",
+    "GuardRules",
+    "IdempotencyKeyReused",
+    "IdentityConflict",
+    "InvalidDocument",
+    "InvalidIdentity",
+    "InvalidInput",
+    "InvalidJson",
+    "InvalidName",
+    "InvalidPatch",
+    "InvalidTranscript",
+    "Memory",
+    "MemoryContext",
+    "MemoryDocument",
+    "NoIdentity",
+    "NotFound",
+    "NotMigrated",
+    "PatchDoesNotApply",
+    "Provenance",
+    "SummarizerFailed",
+    "TooLarge",
+    "UnsafeRole",
+    "UserMemory",
+    "UserMemoryError",
+    "VersionConflict",
+    "aupdate_memory",
+    "build_update_graph",
+    "generate_memory_update",
+    "reconstruct_memory",
+    "save_new_snapshot",
+    "update_memory",
+]
+
+_HOME = {
+    "Memory": "memory_tools.memory",
+    "UserMemory": "memory_tools.memory",
+    "MemoryDocument": "storage.document",
+    "GuardRules": "storage.guard",
+    "DocumentPolicy": "storage.policy",
+    "Provenance": "storage.provenance",
+    "DatabaseSettings": "storage.settings",
+    "reconstruct_memory": "storage.reconstruct",
+    "save_new_snapshot": "storage.reconstruct",
+    "MemoryContext": "graphs.context",
+    "aupdate_memory": "graphs.update",
+    "build_update_graph": "graphs.update",
+    "generate_memory_update": "graphs.update",
+    "update_memory": "graphs.update",
+}
+"""Where the public names live; those that are not listed are errors."""
+
+for _name in ("storage", "memory_tools", "graphs"):
+    require_neighbour(_name, beside=__file__)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home."""
+    if name in __all__:
+        return getattr(import_module(_HOME.get(name, "storage.errors")), name)
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - as much time as the rest of this module
+
+        return version("usermemory")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names too, although they are not imported yet."""
+    return sorted({*globals(), *__all__})

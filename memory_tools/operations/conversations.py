@@ -21,7 +21,9 @@ class Said(Input):
     content: Annotated[Any, Field(description="The text, or content blocks.", examples=["My name is Ada."])]
     said_at: Annotated[datetime | None, Field(description="When, with a zone; now by default.")] = None
     external_id: Annotated[str | None, Field(description="The host's id: the same one is kept once.")] = None
-    metadata: Annotated[dict[str, Any], Field(description="Anything the host wants kept with it.", default_factory=dict)]
+    metadata: Annotated[
+        dict[str, Any], Field(description="Anything the host wants kept with it.", default_factory=dict)
+    ]
 
 
 class Transcript(Input):

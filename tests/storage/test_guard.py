@@ -286,7 +286,15 @@ def test_a_protected_member_may_begin_from_nothing() -> None:
 
 
 def test_other_members_may_have_any_name_that_is_not_mistaken_for_a_protected_one() -> None:
-    for name in ("safety", "notes", "safety_net", "безопасность", "food_notes", "safety_notes_2024"):
+    for name in (
+        "safety",
+        "notes",
+        "safety_net",
+        "безопасность",
+        "关于这个人的安全的注释",
+        "food_notes",
+        "safety_notes_2024",
+    ):
         assert held_for(DOCUMENT, DOCUMENT | {name: "Has a first-aid kit."}) == []
 
 
@@ -298,6 +306,7 @@ PLAN: Document = {"plan": {"rules": ["no nuts", "call Ines", 3], "limits": {"dos
     [
         (["no nuts", "call Ines", 3], {"dose": 10, "drug": "propranolol", "since": 2024}, True),
         (["no milk", "no nuts or seeds", "call Ines", 3, 4], {"dose": 10, "drug": "propranolol"}, True),
+        (["no nuts", "call Ines", 3], {"dose": 10, "drug": "propranolol", "🙂": 1, "🎉": 2}, True),
         (["no nuts", "call Ines"], {"dose": 10, "drug": "propranolol"}, False),
         (["call Ines", "no nuts", 3], {"dose": 10, "drug": "propranolol"}, False),
         (["no nuts", "call Ines", 3.0], {"dose": 10, "drug": "propranolol"}, False),

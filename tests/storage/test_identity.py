@@ -101,6 +101,8 @@ NOBODY = [
     ("+1800FLOWERS#12", None),
     ("+1800FLOWERS x12", None),
     ("+16502530000 Ada", None),
+    ("+16502530000 艾达", None),
+    ("tel:+16502530000;isub=1234", None),
     ("call +16502530000", None),
     ("+1650253OOOO", None),
     ("abcdefghij", "US"),

@@ -138,6 +138,7 @@ def upgrade() -> None:
         text("provenance"),
         moment("created_at"),
         key("snapshots", "owner_id", "version"),
+        sqlite_with_rowid=False,
     )
     has_checkpoint = sa.text("checkpoint IS NOT NULL")
     op.create_index(

@@ -227,8 +227,9 @@ def upgrade() -> None:
         _as_role(f"{prefix}_{role}", prefix, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
     on_supabase = bool(run(HAS_AUTH_UID).scalar())
     if on_supabase:
-        _as_role(f"{prefix}_resolver", prefix, SIGNED_IN)
-        run(f"GRANT EXECUTE ON FUNCTION usermemory.signed_in_owner(), usermemory.signed_in_owners() TO {everyone}")
+        _as_administrator(f"GRANT USAGE ON SCHEMA auth TO {prefix}_resolver", prefix)
+        signed_in = "usermemory.signed_in_owner(), usermemory.signed_in_owners()"
+        _as_role(f"{prefix}_resolver", prefix, f"{SIGNED_IN} GRANT EXECUTE ON FUNCTION {signed_in} TO {everyone}")
     run(BOUND.format(**_bound(on_supabase)))
     run(f"GRANT EXECUTE ON FUNCTION usermemory.bound_owner(), usermemory.bound_owners() TO {everyone}")
     for table in EVERY_TABLE:
@@ -276,6 +277,7 @@ def downgrade() -> None:
     if run("SELECT to_regprocedure('usermemory.signed_in_owner()')").scalar() is not None:
         for function in ("signed_in_owners()", "signed_in_owner()"):
             _as_role(f"{prefix}_resolver", prefix, f"DROP FUNCTION usermemory.{function}")
+        _as_administrator(f"REVOKE USAGE ON SCHEMA auth FROM {prefix}_resolver", prefix)
     run("ALTER TABLE usermemory.heads RESET (fillfactor)")
     run("ALTER TABLE usermemory.heads ALTER COLUMN document SET STORAGE EXTENDED")
     run(f"REVOKE USAGE ON SCHEMA usermemory FROM {everyone}")
@@ -302,3 +304,11 @@ def _as_role(role: str, prefix: str, statements: str) -> None:
     run(f"SET ROLE {prefix}_owner")
     if not owns_the_schema:
         run(f"REVOKE CREATE ON SCHEMA usermemory FROM {role}")
+
+
+def _as_administrator(statement: str, prefix: str) -> None:
+    """Run `statement` as whoever migrates: the schema of another product is not our owner's to grant."""
+    run = op.get_bind().exec_driver_sql
+    run("SET ROLE NONE")
+    run(statement)
+    run(f"SET ROLE {prefix}_owner")

@@ -1,0 +1,163 @@
+"""Writers: many at once on one person and on many, durable, against what PostgreSQL does with the bare statement.
+
+Each writer is a process. On PostgreSQL ours and the bare statement (compare-and-set of the head and the log row in
+one statement, no diff, no row security, no guard) take turns. On SQLite nothing may be lost and no writer may ever
+see "database is locked".
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import psycopg
+
+from benchmarks.documents import document_of
+from benchmarks.measuring import Report
+from benchmarks.places import Place, postgresql_place, sqlite_place
+from memory_tools import Memory
+from storage.settings import DatabaseSettings
+from storage.transaction import NeedsTransaction
+
+BARE_TABLES = """
+CREATE TABLE IF NOT EXISTS heads (owner_id int PRIMARY KEY, version bigint NOT NULL, document text NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshots (
+  owner_id int, version bigint, patch text NOT NULL, PRIMARY KEY (owner_id, version));
+ALTER TABLE heads ALTER COLUMN document SET STORAGE EXTERNAL;
+"""
+
+BARE_APPEND = """
+WITH head AS (
+  UPDATE heads SET version = version + 1, document = %s WHERE owner_id = %s RETURNING owner_id, version)
+INSERT INTO snapshots (owner_id, version, patch) SELECT owner_id, version, %s FROM head RETURNING version
+"""
+
+
+def our_writer(url: str, writer: int, people: int, seconds: float, start: Any, done: Any) -> None:
+    """Append one fact after the other to one person after the other until the time is up."""
+    with Memory.open(url, settings=DatabaseSettings(pool_size=1)) as memory:
+        retries = count_retries(memory)
+        bound = [memory.of(user=f"person-{people}-{number}") for number in range(people)]
+        start.wait()
+        end, appended = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            person = bound[(writer * 7 + appended) % people]
+            person.document.append(
+                [{"op": "add", "path": f"/parts/w{writer}-{appended % 40}", "value": {"n": appended}}]
+            )
+            appended += 1
+        done.put((appended, retries()))
+
+
+def count_retries(memory: Memory) -> Callable[[], int]:
+    """Return a function that says how many appends were done again in a transaction."""
+    single, retried = memory.database.single, [0]
+
+    def counting(*arguments: Any) -> Any:
+        return _Counting(single(*arguments), retried)
+
+    memory.database.single = counting  # type: ignore[method-assign]
+    return lambda: retried[0]
+
+
+class _Counting:
+    def __init__(self, inner: Any, retried: list[int]) -> None:
+        self._inner, self._retried = inner, retried
+
+    def __enter__(self) -> Any:
+        return self._inner.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        self._retried[0] += isinstance(error, NeedsTransaction)
+        return self._inner.__exit__(kind, error, trace)
+
+
+def bare_writer(url: str, writer: int, people: int, seconds: float, start: Any, done: Any) -> None:
+    """Run the bare statement until the time is up."""
+    document = "x" * 2_000
+    with psycopg.connect(url, autocommit=True) as connection:
+        start.wait()
+        end, appended = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            person = (writer * 7 + appended) % people
+            connection.execute(BARE_APPEND, (document, person, '[{"op":"add"}]'))
+            appended += 1
+        done.put((appended, 0))
+
+
+def run(writer: Callable[..., None], url: str, people: int, seconds: float, writers: int = 8) -> tuple[float, int, int]:
+    """Let the writers work at once; return appends per second, appends, and retries."""
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(writers + 1), context.Queue()
+    processes = [
+        context.Process(target=writer, args=(url, number, people, seconds, start, done)) for number in range(writers)
+    ]
+    for process in processes:
+        process.start()
+    start.wait()
+    began = time.monotonic()
+    results = [done.get(timeout=seconds + 60) for _ in processes]
+    elapsed = time.monotonic() - began
+    for process in processes:
+        process.join()
+    appended = sum(count for count, _ in results)
+    return appended / elapsed, appended, sum(retries for _, retries in results)
+
+
+def on_postgresql(place: Place, report: Report, seconds: float, rounds: int) -> None:
+    """Ours and the bare statement in turns, on one person and over 50."""
+    place.plain.execute(BARE_TABLES)
+    bare_url = place.plain.info.dsn
+    place.plain.execute("INSERT INTO heads SELECT n, 0, '' FROM generate_series(0, 49) n")
+    for people in (1, 50):
+        ours, bare, appended, retried = [], [], 0, 0
+        for number in range(people):
+            place.memory.of(user=f"person-{people}-{number}").document.append({**document_of(2_000)})
+        for _ in range(rounds):
+            rate, count, retries = run(our_writer, place.url, people, seconds)
+            ours.append(rate)
+            appended, retried = appended + count, retried + retries
+            bare.append(run(bare_writer, bare_url, people, seconds)[0])
+        kept = sum(
+            place.memory.of(user=f"person-{people}-{number}").document.current().version - 1 for number in range(people)
+        )
+        where = "one person" if people == 1 else f"{people} people"
+        report.add(f"PostgreSQL, 8 writers, {where}: appends per second", max(ours), unit="/s")
+        report.add(f"PostgreSQL, 8 writers, {where}: the bare statement", max(bare), unit="/s")
+        share = sorted(bare)[len(bare) // 2] / sorted(ours)[len(ours) // 2]
+        report.add(f"PostgreSQL, 8 writers, {where}: bare / ours", share, 1 / 0.6)
+        report.add(f"PostgreSQL, 8 writers, {where}: retries per append", retried / appended, 1)
+        report.add(f"PostgreSQL, 8 writers, {where}: acknowledged and lost", appended - kept, 0, "")
+
+
+def on_sqlite(place: Place, report: Report, seconds: float) -> None:
+    """Eight processes on one file: all is kept, and nobody is told that the database is locked."""
+    for people in (1, 50):
+        for number in range(people):
+            place.memory.of(user=f"person-{people}-{number}").document.append({**document_of(2_000)})
+        rate, appended, _ = run(our_writer, place.url, people, seconds)
+        kept = sum(
+            place.memory.of(user=f"person-{people}-{number}").document.current().version - 1 for number in range(people)
+        )
+        where = "one person" if people == 1 else f"{people} people"
+        report.add(f"SQLite, 8 processes, {where}: appends per second", rate, unit="/s")
+        report.add(f"SQLite, 8 processes, {where}: acknowledged and lost", appended - kept, 0, "")
+
+
+@click.command()
+@click.option("--seconds", default=4.0, help="How long each run lasts.")
+@click.option("--rounds", default=3, help="Turns of ours and the bare statement.")
+@click.option("--json", "save_to", help="Write the figures to this file.")
+def main(seconds: float, rounds: int, save_to: str | None) -> None:
+    """Measure concurrent durable writers."""
+    report = Report("writers")
+    with postgresql_place(durable=True) as place:
+        on_postgresql(place, report, seconds, rounds)
+    with sqlite_place(durable=True) as place:
+        on_sqlite(place, report, seconds)
+    report.finish(save_to)
+
+
+if __name__ == "__main__":
+    main()

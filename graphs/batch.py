@@ -1,0 +1,131 @@
+"""Batch: what is new about a person since the cursors, bounded, and where the cursors stand after it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from graphs.material import SOURCE_LIMIT, Material, Said, Source, SourceText
+from graphs.transcript import RECALLED
+from memory_tools.memory import UserMemory
+from storage.canonical import dumps
+from storage.items import Item
+from storage.limits import PAGE_LIMIT
+from storage.stores import Stores
+
+MESSAGES: Final = "document"
+"""The purpose of the cursor over messages: up to which number they are in the document."""
+
+ITEMS: Final = "document:items"
+"""The purpose of the cursor over items: the newest `updated_at` that was seen, in microseconds since 1970."""
+
+BATCH_MESSAGES = 200
+"""Messages shown to a summarizer at once; what is behind them waits for the next run."""
+
+BATCH_CHARACTERS = 60_000
+"""Characters of messages shown at once, and again of items; a single longer one is shown alone."""
+
+ITEM_PAGES = 10
+"""Pages of each namespace that are looked through for items that changed, in the order of their keys."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one run is about. The cursors move from `since` to `until` when its outcome is recorded."""
+
+    material: Material
+    since: Mapping[str, int]
+    until: Mapping[str, int]
+    more: bool
+    """Whether messages or items are left for the next run."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether any cursor has a way to go."""
+        return self.since != self.until
+
+    def overtaken(self, stores: Stores) -> bool:
+        """Tell whether somebody else moved a cursor since this batch was gathered."""
+        return any(stores.cursors.seen(purpose) != number for purpose, number in self.since.items())
+
+    def record(self, stores: Stores) -> None:
+        """Say that this batch has been seen."""
+        for purpose, number in self.until.items():
+            if number != self.since[purpose]:
+                stores.cursors.advance(purpose, number)
+
+
+def next_batch(
+    person: UserMemory, *, roles: Collection[str], namespaces: Sequence[str], sources: Sequence[Source]
+) -> Batch:
+    """Return what is new about the person: messages, items that changed, and what the host's sources say.
+
+    Messages of other `roles`, and those that only repeat memory, are passed over. An item that was deleted is not new.
+    """
+    with person.read() as stores:
+        since = {MESSAGES: stores.cursors.seen(MESSAGES), ITEMS: stores.cursors.seen(ITEMS)}
+        messages, last, more_messages = _messages(stores, since[MESSAGES], roles)
+        items, newest, more_items = _items(stores, since[ITEMS], namespaces)
+    answers = (source(person) for source in sources)
+    material = Material(
+        tuple(messages),
+        tuple(items),
+        tuple(_capped(answer) for answer in answers if answer is not None and answer.text.strip()),
+        person.memory.database.policy.schema,
+    )
+    return Batch(material, since, {MESSAGES: last, ITEMS: newest}, more_messages or more_items)
+
+
+def _messages(stores: Stores, last: int, roles: Collection[str]) -> tuple[list[Said], int, bool]:
+    """Return what was said behind message `last`, the number of the last one read, and whether there is more."""
+    found: list[Said] = []
+    characters = 0
+    while True:
+        page = stores.conversations.since(last, limit=PAGE_LIMIT)
+        for message in page.entries:
+            if message.role in roles and not message.metadata.get(RECALLED):
+                said = Said.of(message)
+                characters += len(said.text)
+                if found and (len(found) == BATCH_MESSAGES or characters > BATCH_CHARACTERS):
+                    return found, last, True
+                found.append(said)
+            last = message.number
+        if page.next is None:
+            return found, last, False
+
+
+def _items(stores: Stores, seen: int, namespaces: Sequence[str]) -> tuple[list[Item], int, bool]:
+    """Return items that changed after `seen`, oldest change first, the moment of the last of them, and if more did."""
+    changed = [item for name in namespaces for item in _in_namespace(stores, name) if _microseconds(item) > seen]
+    found: list[Item] = []
+    characters = 0
+    for item in sorted(changed, key=_microseconds):
+        characters += len(dumps(item.value))
+        # Changes of one moment stay together: the cursor could not stand between them.
+        if found and characters > BATCH_CHARACTERS and _microseconds(item) > seen:
+            return found, seen, True
+        found.append(item)
+        seen = _microseconds(item)
+    return found, seen, False
+
+
+def _in_namespace(stores: Stores, namespace: str) -> list[Item]:
+    found: list[Item] = []
+    after = None
+    for _ in range(ITEM_PAGES):
+        page = stores.items.in_namespace(namespace, limit=PAGE_LIMIT, after=after)
+        found += page.entries
+        after = page.next
+        if after is None:
+            break
+    return found
+
+
+def _microseconds(item: Item) -> int:
+    return (item.updated_at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _capped(source: SourceText) -> SourceText:
+    return source if len(source.text) <= SOURCE_LIMIT else replace(source, text=source.text[:SOURCE_LIMIT])

@@ -1,0 +1,230 @@
+"""Nodes: the six steps of the update loop, each doing one thing."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.runtime import Runtime
+
+from graphs.answer import Unusable, checked_document
+from graphs.batch import Batch, next_batch
+from graphs.context import MemoryContext, person
+from graphs.evidence import provenance
+from graphs.state import Change, GatherState, Recalled, Status, UpdateState
+from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
+from graphs.transcript import transcript
+from memory_tools.memory import Memory
+from storage.difference import proven_difference
+from storage.document import strip_rendered
+from storage.errors import IdempotencyKeyReused, InvalidInput, SummarizerFailed, VersionConflict
+from storage.guard import examine
+from storage.outcome import Held, Outcome, Saved
+from storage.provenance import TokenUsage
+from storage.stores import Stores
+
+DEFAULT_CONVERSATION: Final = "default"
+"""Where messages are kept that come without the name of a conversation, and without a thread of LangGraph."""
+
+ROUNDS = 3
+"""How often a run begins, when others change the same places of the document meanwhile."""
+
+INTERRUPTED: Final = "interrupted"
+"""The error of a run that was resumed in its middle, where nothing is left of it: checkpoints never hold memory."""
+
+
+class _Overtaken(Exception):
+    """Another run recorded an outcome for the same material first."""
+
+
+@dataclass(frozen=True)
+class DatabaseNodes:
+    """The nodes that read and write the database: plain functions, which LangGraph runs in threads under `ainvoke`."""
+
+    memory: Memory
+    roles: Collection[str]
+    namespaces: Sequence[str]
+    sources: Sequence[Any]
+
+    def recall(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
+        """Read the newest version of the document, and forget what an earlier round or run left."""
+        runtime.stream_writer({"stage": "recall"})
+        snapshot = person(self.memory, runtime.context).document.current()
+        recalled = Recalled(snapshot.version, strip_rendered(snapshot.document))
+        spent = state.get("tokens") if state.get("round") else None
+        return _nothing_yet() | UpdateState(recalled=recalled, version=recalled.version, tokens=spent)
+
+    def gather(self, state: GatherState, runtime: Runtime[MemoryContext], config: RunnableConfig) -> UpdateState:
+        """Keep the messages that came with the run, and read what is new since the cursors."""
+        who = person(self.memory, runtime.context)
+        messages = state.get("messages")
+        if messages and not state.get("round"):
+            run = runtime.execution_info.task_id if runtime.execution_info else ""
+            name = state.get("conversation") or config.get("configurable", {}).get("thread_id") or DEFAULT_CONVERSATION
+            who.conversations.append(name, transcript(messages, run))
+        batch = next_batch(who, roles=self.roles, namespaces=self.namespaces, sources=self.sources)
+        runtime.stream_writer({"stage": "gather", "messages": len(batch.material.messages), "more": batch.more})
+        return {"batch": batch, "more": batch.more}
+
+    def diff(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
+        """Make the patch from the recalled to the new document, and prove it by applying it."""
+        recalled, batch, summary = state.get("recalled"), state.get("batch"), state.get("summary")
+        if recalled is None or batch is None or summary is None:
+            return {}
+        runtime.stream_writer({"stage": "diff"})
+        before, after = recalled.document, summary.document
+        tokens = None if (spent := state.get("tokens")) is None else TokenUsage(**spent)
+        sources = provenance(before, after, summary, batch.material, tokens)
+        return {"patch": proven_difference(before, after), "change": Change(after, sources)}
+
+    def guard(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
+        """Say what the guard will object to. Saving asks it again, and that is what counts."""
+        recalled, change = state.get("recalled"), state.get("change")
+        if recalled is None or change is None:
+            return {}
+        runtime.stream_writer({"stage": "guard"})
+        rules = self.memory.database.policy.guard
+        objections = examine(recalled.document, change.document, rules, trust=change.provenance.trust)
+        return {"objections": [objection.as_json() for objection in objections]}
+
+    def save(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
+        """Record the outcome, and move the cursors, in one transaction; or send the run back to its beginning."""
+        result = self._recorded(state, runtime)
+        event = {"stage": "save", "status": result["status"], "version": result.get("version", state.get("version"))}
+        runtime.stream_writer(event)
+        return result
+
+    def _recorded(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
+        batch, change, failed = state.get("batch"), state.get("change"), state.get("error")
+        if batch is None or (batch.material and change is None and not failed):
+            return _again(state, INTERRUPTED)
+        if change is None and not batch.moves:
+            return _ended(state)
+        who = person(self.memory, runtime.context)
+        try:
+            with who.begin() as stores:
+                outcome = None if change is None else _appended(stores, change, state["recalled"], batch)
+                if batch.overtaken(stores):
+                    raise _Overtaken
+                batch.record(stores)
+        except (_Overtaken, IdempotencyKeyReused):
+            return _ended(state) | UpdateState(status="nothing_new", error=None, version=who.document.current().version)
+        except (VersionConflict, InvalidInput) as conflict:  # alone, or in what a merge made of both sides
+            return _again(state, conflict.code)
+        return _ended(state) if outcome is None else _result(outcome)
+
+
+def _appended(stores: Stores, change: Change, recalled: Recalled, batch: Batch) -> Outcome:
+    # The lock of the head row makes two runs wait for each other. Before the first version there is none, and the
+    # idempotency key is what the second one waits at.
+    key = "update:" + ",".join(map(str, batch.since.values())) if recalled.version == 0 and batch.moves else None
+    return stores.snapshots.append(
+        change.document, expected_version=recalled.version, provenance=change.provenance, idempotency_key=key
+    )
+
+
+class SummarizeNode(Runnable[UpdateState, UpdateState]):
+    """The node that asks the summarizer: under `ainvoke` the model is awaited on the event loop, without a thread."""
+
+    name = "summarize"
+
+    def __init__(self, summarizer: Summarizer) -> None:
+        self._summarizer = summarizer
+
+    def __call__(self, state: UpdateState) -> UpdateState:
+        """Do the same as `invoke`; here LangGraph reads which state the node takes."""
+        return self.invoke(state)
+
+    def invoke(self, input: UpdateState, config: RunnableConfig | None = None, **_: Any) -> UpdateState:  # noqa: A002
+        """Make the new document, unless there is nothing new."""
+        question = _question(input)
+        if question is None:
+            return {}
+        recalled, batch = question
+        try:
+            summary = self._summarizer.summarize(recalled.document, batch.material)
+            return _summarized(summary, recalled, batch, input)
+        except SummarizerFailed as failure:
+            return _failed(failure, input)
+
+    async def ainvoke(
+        self,
+        input: UpdateState,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **_: Any,
+    ) -> UpdateState:
+        """Do the same, awaiting the model."""
+        question = _question(input)
+        if question is None:
+            return {}
+        recalled, batch = question
+        try:
+            summary = await self._summarizer.asummarize(recalled.document, batch.material)
+            return _summarized(summary, recalled, batch, input)
+        except SummarizerFailed as failure:
+            return _failed(failure, input)
+
+
+def _question(state: UpdateState) -> tuple[Recalled, Batch] | None:
+    recalled, batch = state.get("recalled"), state.get("batch")
+    if recalled is None or batch is None or not batch.material:
+        return None
+    get_stream_writer()({"stage": "summarize", "messages": len(batch.material.messages)})
+    return recalled, batch
+
+
+def _summarized(summary: Summary, recalled: Recalled, batch: Batch, state: UpdateState) -> UpdateState:
+    """Return what is new in the state, once the document of whatever summarizer can be kept."""
+    try:
+        document = checked_document(summary.document, before=recalled.document, schema=batch.material.schema)
+    except Unusable as unusable:
+        raise NoUsableDocument(str(unusable), tokens=summary.tokens) from None
+    checked = Summary(document, summary.evidence, summary.model, summary.prompt, summary.tokens)
+    return {"summary": checked, "tokens": _spent(state, summary.tokens)}
+
+
+def _failed(failure: SummarizerFailed, state: UpdateState) -> UpdateState:
+    return {"error": failure.code, "tokens": _spent(state, getattr(failure, "tokens", None))}
+
+
+def _spent(state: UpdateState, tokens: TokenUsage | None) -> dict[str, int] | None:
+    earlier = state.get("tokens")
+    total = added(None if earlier is None else TokenUsage(**earlier), tokens)
+    return None if total is None else total.as_json()
+
+
+def _nothing_yet() -> UpdateState:
+    return {"summary": None, "change": None, "pending_id": None, "patch": [], "objections": [], "error": None}
+
+
+def _ended(state: UpdateState) -> UpdateState:
+    """Return the end of a run that saved nothing: the version in force is the one it started from."""
+    status: Status = "failed" if state.get("error") else "nothing_new"
+    return _forgotten() | UpdateState(status=status, patch=[], objections=[])
+
+
+def _again(state: UpdateState, error: str) -> UpdateState:
+    """Send the run back to its beginning, and after the last round report the error; the material stays new."""
+    begun = state.get("round", 0) + 1
+    nothing = UpdateState(status="failed", error=error, pending_id=None, patch=[], objections=[])
+    known = UpdateState(version=state.get("version", 0), tokens=state.get("tokens"), more=state.get("more", False))
+    return _forgotten() | nothing | known | UpdateState(round=begun if begun < ROUNDS else 0)
+
+
+def _result(outcome: Outcome) -> UpdateState:
+    result = _forgotten() | UpdateState(version=outcome.version, patch=[], objections=[])
+    match outcome:
+        case Saved():
+            return result | UpdateState(status="saved", patch=outcome.patch)
+        case Held():
+            objections = [objection.as_json() for objection in outcome.objections]
+            held = UpdateState(status="held", patch=outcome.patch, objections=objections)
+            return result | held | UpdateState(pending_id=outcome.pending_id)
+        case _:
+            return result | UpdateState(status="unchanged")
+
+
+def _forgotten() -> UpdateState:
+    """Return the state without what was only needed on the way."""
+    return {"summary": None, "change": None, "round": 0}

@@ -1,0 +1,429 @@
+"""What PostgreSQL itself holds back, whatever SQL the application's role runs.
+
+It holds back mistakes, not an attacker who may run any SQL: the setting that says who is bound can be set by anybody.
+Each attack runs bound to Bob and bound to nobody, on every table. None may show a mark of Ada or change a row of hers,
+and each must succeed once the role is made a superuser: an attack that cannot succeed would prove nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from uuid import UUID
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
+
+from storage.database import Database
+from storage.directory import erase, resolve
+from storage.identity import Identity
+from storage.tables import CONTENT, metadata
+from tests.people import furnish
+
+MARKS = ("ada-", "secret")
+"""Every row of Ada holds one of them; no attack does."""
+
+COLUMNS = {
+    "owners": "organization_id",
+    "identities": "value",
+    "conversations": "name",
+    "cursors": "purpose",
+    "items": "value",
+    "profiles": "text",
+    "heads": "document",
+    "snapshots": "patch",
+    "messages": "content",
+    "pending_versions": "patch",
+    "idempotency_keys": "key",
+}
+"""A text of each table that holds anything of Ada."""
+
+Shape = tuple[str, ...]
+
+AS_HERS = "SELECT (jsonb_populate_record(t, jsonb_build_object('{owner}', '{ada}'))).* FROM {t} t"
+AS_MINE = "SELECT (jsonb_populate_record(t, jsonb_build_object('{owner}', '{bob}'))).* FROM {t} t"
+
+READS: dict[str, Shape] = {
+    "everything": ("SELECT * FROM {t}",),
+    "everything of hers": ("SELECT * FROM {t} WHERE {owner} = '{ada}'",),
+    "mine or true": ("SELECT * FROM {t} WHERE {owner} = '{bob}' OR true",),
+    "one of us": ("SELECT * FROM {t} WHERE {owner} IN ('{ada}', '{bob}')",),
+    "not mine": ("SELECT * FROM {t} WHERE {owner} <> '{bob}'",),
+    "mine or not": ("SELECT * FROM {t} WHERE ({owner} = '{bob}') IS NOT NULL",),
+    "TABLE": ("TABLE {t}",),
+    "ONLY": ("SELECT * FROM ONLY {t}",),
+    "sample": ("SELECT * FROM {t} TABLESAMPLE SYSTEM (100)",),
+    "page and line": (
+        "SELECT * FROM {t} WHERE ctid = ANY (ARRAY("
+        "SELECT format('(%s,%s)', page, line)::tid FROM generate_series(0, 99) page, generate_series(1, 99) line))",
+    ),
+    "by index": (
+        "SET LOCAL enable_seqscan = off",
+        "SELECT * FROM {t} WHERE {owner} > '00000000-0000-0000-0000-000000000000'",
+    ),
+    "in parallel": ("SET LOCAL debug_parallel_query = on", "SELECT * FROM {t}"),
+    "FOR SHARE": ("SELECT * FROM {t} FOR SHARE",),
+    "FOR UPDATE": ("SELECT * FROM {t} FOR UPDATE SKIP LOCKED",),
+    "self join": ("SELECT theirs.* FROM {t} mine JOIN {t} theirs ON theirs.{owner} <> '{bob}'",),
+    "left join": ("SELECT t.* FROM (VALUES ('{ada}'::uuid)) AS v (id) LEFT JOIN {t} t ON t.{owner} = v.id",),
+    "full join": ("SELECT t.* FROM {t} t FULL JOIN (VALUES ('{ada}'::uuid)) AS v (id) ON v.id = t.{owner}",),
+    "join of the directory": ("SELECT t.* FROM usermemory.owners o JOIN {t} t ON t.{owner} = o.id",),
+    "lateral": (
+        "SELECT theirs.* FROM (VALUES ('{ada}'::uuid)) AS v (whose),"
+        " LATERAL (SELECT * FROM {t} WHERE {owner} = whose) theirs",
+    ),
+    "scalar subquery": ("SELECT (SELECT string_agg(t::text, ' ') FROM {t} t)",),
+    "subquery": ("SELECT * FROM (SELECT * FROM {t} OFFSET 0) t WHERE {owner} = '{ada}'",),
+    "array": ("SELECT ARRAY(SELECT t::text FROM {t} t)",),
+    "materialized CTE": ("WITH theirs AS MATERIALIZED (SELECT * FROM {t}) SELECT * FROM theirs",),
+    "recursive CTE": (
+        "WITH RECURSIVE n AS (SELECT 1 AS step, ''::text AS line"
+        " UNION SELECT step + 1, t::text FROM n, {t} t WHERE step < 3) SELECT * FROM n",
+    ),
+    "union": ("SELECT t::text FROM {t} t WHERE {owner} = '{bob}' UNION ALL SELECT t::text FROM {t} t",),
+    "except": ("SELECT t::text FROM {t} t EXCEPT SELECT t::text FROM {t} t WHERE {owner} = '{bob}'",),
+    "count": ("SELECT CASE WHEN count(*) > 0 THEN 'sec' || 'ret' END FROM {t} WHERE {owner} = '{ada}'",),
+    "exists": ("SELECT 'sec' || 'ret' WHERE EXISTS (SELECT FROM {t} WHERE {owner} = '{ada}')",),
+    "extremes": ("SELECT min({column}), max({column}) FROM {t} WHERE {owner} <> '{bob}'",),
+    "JSON": ("SELECT json_agg(t) FROM {t} t",),
+    "window": ("SELECT lag(t::text) OVER w, lead(t::text) OVER w FROM {t} t WINDOW w AS (ORDER BY {owner})",),
+    "grouping sets": ("SELECT {column}, count(*) FROM {t} GROUP BY GROUPING SETS (({column}), ())",),
+    "distinct": ("SELECT DISTINCT ON ({owner}) * FROM {t}",),
+    "cursor": ("DECLARE theirs CURSOR FOR SELECT * FROM {t}", "FETCH ALL theirs"),
+    "cursor held beyond the transaction": (
+        "DECLARE theirs CURSOR WITH HOLD FOR SELECT * FROM {t}",
+        "COMMIT",
+        "FETCH ALL theirs",
+        "CLOSE theirs",
+    ),
+    "prepared before anybody was bound": (
+        "PREPARE theirs AS SELECT * FROM {t}",
+        "EXECUTE theirs",
+        "SELECT usermemory.bind('{bob}')",
+        "EXECUTE theirs",
+        "DEALLOCATE theirs",
+    ),
+    "after the transaction": ("COMMIT", "SELECT * FROM {t}"),
+    "after a savepoint": ("SAVEPOINT s", "SELECT usermemory.bind('{bob}')", "ROLLBACK TO s", "SELECT * FROM {t}"),
+    "COPY": ("COPY {t} TO STDOUT",),
+    "COPY of a query": ("COPY (SELECT * FROM {t}) TO STDOUT",),
+    "temporary table": ("CREATE TEMP TABLE stolen ON COMMIT DROP AS SELECT * FROM {t}", "TABLE stolen"),
+    "temporary view": ("CREATE TEMP VIEW stolen AS SELECT * FROM {t}", "TABLE stolen", "DROP VIEW stolen"),
+    "function": (
+        "CREATE FUNCTION pg_temp.look() RETURNS SETOF text LANGUAGE sql AS 'SELECT t::text FROM {t} t'",
+        "SELECT pg_temp.look()",
+        "DROP FUNCTION pg_temp.look()",
+    ),
+    "DO": (
+        "DO $$ DECLARE line text; BEGIN"
+        " FOR line IN SELECT t::text FROM {t} t LOOP RAISE NOTICE '%', line; END LOOP; END $$",
+    ),
+    "condition that tells": (
+        "CREATE FUNCTION pg_temp.tell(line text) RETURNS boolean LANGUAGE plpgsql COST 0.0000000001"
+        " AS $$ BEGIN RAISE NOTICE '%', line; RETURN true; END $$",
+        "SELECT 1 FROM {t} WHERE pg_temp.tell({column})",
+        "DROP FUNCTION pg_temp.tell(text)",
+    ),
+    "error that tells": ("SELECT {column}::integer FROM {t} WHERE {owner} = '{ada}'",),
+    "statistics": ("SELECT most_common_vals, histogram_bounds FROM pg_stats WHERE schemaname = 'usermemory'",),
+    "raw statistics": ("SELECT stavalues1, stavalues2 FROM pg_statistic",),
+    "row security off": ("SET LOCAL row_security = off", "SELECT * FROM {t}"),
+    "as a superuser": ("SET LOCAL ROLE postgres", "SELECT * FROM {t}"),
+    "as a superuser's session": ("SET LOCAL SESSION AUTHORIZATION postgres", "SELECT * FROM {t}"),
+}
+
+WRITES: dict[str, Shape] = {
+    "update of everything": ("UPDATE {t} SET {column} = 'stolen'",),
+    "update of hers": ("UPDATE {t} SET {column} = 'stolen' WHERE {owner} = '{ada}'",),
+    "update with returning": ("UPDATE {t} SET {column} = {column} RETURNING *",),
+    "update from": ("UPDATE {t} t SET {column} = 'stolen' FROM usermemory.owners o WHERE o.id = t.{owner}",),
+    "pulled over": ("UPDATE {t} SET {owner} = '{bob}' WHERE {owner} = '{ada}'",),
+    "given away": ("UPDATE {t} SET {owner} = '{ada}' WHERE {owner} = '{bob}'",),
+    "delete of everything": ("DELETE FROM {t}",),
+    "delete of hers": ("DELETE FROM {t} WHERE {owner} = '{ada}'",),
+    "delete with returning": ("DELETE FROM {t} WHERE {owner} <> '{bob}' RETURNING *",),
+    "delete using": ("DELETE FROM {t} t USING usermemory.owners o WHERE o.id = t.{owner} AND o.id = '{ada}'",),
+    "delete within a CTE": ("WITH gone AS (DELETE FROM {t} RETURNING *) SELECT * FROM gone",),
+    "insert in her name": ("INSERT INTO {t} " + AS_HERS + " WHERE {owner} = '{bob}'",),
+    "insert of what is hers": ("INSERT INTO {t} " + AS_MINE + " WHERE {owner} = '{ada}' RETURNING *",),
+    "upsert over hers": (
+        "INSERT INTO {t} " + AS_HERS + " WHERE {owner} = '{bob}' ON CONFLICT ({key}) DO UPDATE SET {column} = 'stolen'",
+    ),
+    "merge that deletes": (
+        "MERGE INTO {t} t USING (VALUES ('{ada}'::uuid)) AS v (id) ON t.{owner} = v.id WHEN MATCHED THEN DELETE",
+    ),
+    "merge that updates": (
+        "MERGE INTO {t} t USING (VALUES ('{ada}'::uuid)) AS v (id) ON t.{owner} = v.id"
+        " WHEN MATCHED THEN UPDATE SET {column} = 'stolen'",
+    ),
+    "TRUNCATE": ("TRUNCATE {t} CASCADE",),
+    "COPY in her name": (
+        "COPY usermemory.items (owner_id, namespace, key, value, version, created_at, updated_at) FROM STDIN;"
+        " {ada} stolen stolen stolen 1 2026-11-20 2026-11-20",
+    ),
+    "row security disabled": ("ALTER TABLE {t} DISABLE ROW LEVEL SECURITY", "SELECT * FROM {t}"),
+    "own policy": ("CREATE POLICY mine ON {t} USING (true)", "SELECT * FROM {t}"),
+    "own right": ("GRANT ALL ON {t} TO PUBLIC", "TRUNCATE {t} CASCADE"),
+    "other policy function": (
+        "CREATE OR REPLACE FUNCTION usermemory.bound_owners() RETURNS uuid[] STABLE RETURN ARRAY['{ada}'::uuid]",
+        "SELECT * FROM {t}",
+    ),
+}
+
+SHAPES = READS | WRITES
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Ada and Bob with something in every table, and Eve, who was erased."""
+
+    url: str
+    ada: UUID
+    bob: UUID
+    eve: UUID
+
+    def of(self, shape: Shape, table: sa.Table) -> Iterator[str]:
+        """Yield the statements of an attack on one table."""
+        owner = "id" if table.name == "owners" else "owner_id"
+        column = COLUMNS.get(table.name, "owner_id::text")
+        key = ", ".join(column.name for column in table.primary_key)
+        for statement in shape:
+            yield statement.format(
+                t=f"usermemory.{table.name}", owner=owner, column=column, key=key, ada=self.ada, bob=self.bob
+            )
+
+    def shows(self, seen: list[str]) -> list[str]:
+        """Return what was seen of Ada, or of Eve."""
+        return [line for line in seen if any(mark in line for mark in (*MARKS, str(self.eve)))]
+
+    def rows(self, connection: psycopg.Connection) -> list[str]:
+        """Return all rows of Ada, to somebody who may see them."""
+        found = []
+        for table in metadata.sorted_tables:
+            owner = "id" if table.name == "owners" else "owner_id"
+            query = f"SELECT t::text FROM usermemory.{table.name} t WHERE {owner} = %s"
+            found += [f"{table.name} {line}" for (line,) in connection.execute(query, (self.ada,))]
+        return sorted(found)
+
+
+@pytest.fixture
+def backend() -> str:
+    return "postgresql"
+
+
+@pytest.fixture
+def scene(database: Database, database_url: str, superuser: sa.Engine) -> Scene:
+    ada = resolve(database, Identity.of(organization="ada-organization", user="ada-user")).owner
+    bob, eve = (resolve(database, Identity.of(user=name)).owner for name in ("bob", "eve"))
+    furnish(database, ada, "ada", "secret")
+    furnish(database, bob, "bob", "own")
+    erase(database, eve)
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return Scene(database_url, ada, bob, eve)
+
+
+@pytest.fixture
+def watcher(administrator_url: str) -> Iterator[psycopg.Connection]:
+    """A superuser, who sees what became of Ada's rows."""
+    with psycopg.connect(administrator_url, autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def without_any_guard(superuser: sa.Engine) -> Iterator[None]:
+    """Make the application's role a superuser while the block lasts."""
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ALTER ROLE usermemory_app SUPERUSER")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("ALTER ROLE usermemory_app NOSUPERUSER")
+
+
+def attack(connection: psycopg.Connection, statements: Iterable[str]) -> list[str]:
+    """Run `statements` until one fails; return all that came back: rows, notices and the error."""
+    seen: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        seen.append(notice.message_primary or "")
+
+    connection.add_notice_handler(hear)
+    try:
+        for statement in statements:
+            seen += answer(connection.cursor(), statement)
+    except psycopg.Error as error:
+        seen.append(str(error))
+    finally:
+        connection.remove_notice_handler(hear)
+    return seen
+
+
+def answer(cursor: psycopg.Cursor, statement: str) -> list[str]:
+    """Run one statement and return its rows; what COPY reads stands behind its first semicolon."""
+    if not statement.startswith("COPY"):
+        cursor.execute(statement.encode())
+        return [repr(row) for row in cursor] if cursor.description else []
+    command, _, line = statement.partition(";")
+    with cursor.copy(command.encode()) as copy:
+        if not line:
+            return [bytes(part).decode() for part in copy]
+        copy.write(line.strip().replace(" ", "\t"))
+    return []
+
+
+def seen_of_somebody_else(scene: Scene, shape: str) -> list[str]:
+    """Attack every table, bound to nobody and then to Bob, and return what was seen of Ada. What it does, stays."""
+    seen = []
+    firsts = "BEGIN", f"BEGIN; SELECT usermemory.bind('{scene.bob}')"
+    with psycopg.connect(scene.url, autocommit=True, prepare_threshold=None) as connection:
+        for table, first in product(metadata.sorted_tables, firsts):
+            seen += attack(connection, [first, *scene.of(SHAPES[shape], table), "COMMIT"])
+            connection.execute("ROLLBACK")
+            connection.execute("DISCARD ALL")
+    return scene.shows(seen)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_sql_shows_or_changes_what_is_somebody_elses(scene: Scene, watcher: psycopg.Connection, shape: str) -> None:
+    before = scene.rows(watcher)
+    assert seen_of_somebody_else(scene, shape) == []
+    assert scene.rows(watcher) == before
+
+
+def test_every_attack_succeeds_where_nothing_holds_it_back(scene: Scene, superuser: sa.Engine) -> None:
+    with (
+        without_any_guard(superuser),
+        psycopg.connect(scene.url, autocommit=True, prepare_threshold=None) as connection,
+    ):
+        assert [shape for shape in SHAPES if not succeeds(connection, scene, shape)] == []
+
+
+def succeeds(connection: psycopg.Connection, scene: Scene, shape: str) -> bool:
+    """Tell whether an attack on any table shows or changes anything of Ada, and undo it."""
+    before = scene.rows(connection)
+    for table in metadata.sorted_tables:
+        seen = attack(connection, ["BEGIN", *scene.of(SHAPES[shape], table)])
+        failed = connection.info.transaction_status == TransactionStatus.INERROR
+        found = scene.shows(seen) or (not failed and scene.rows(connection) != before)
+        connection.execute("ROLLBACK")
+        connection.execute("DISCARD ALL")
+        if found:
+            return True
+    return False
+
+
+def test_one_permissive_policy_is_found_by_most_reads(scene: Scene, watcher: psycopg.Connection) -> None:
+    watcher.execute("CREATE POLICY leak ON usermemory.items FOR SELECT USING (true)")
+    try:
+        blind = [shape for shape in READS if not seen_of_somebody_else(scene, shape)]
+    finally:
+        watcher.execute("DROP POLICY leak ON usermemory.items")
+    assert blind == [
+        "FOR SHARE",
+        "FOR UPDATE",
+        "join of the directory",
+        "statistics",
+        "raw statistics",
+        "row security off",
+        "as a superuser",
+        "as a superuser's session",
+    ]
+
+
+CALLS = {
+    "bind('{ada}')": "UM001",
+    "bind_to_write('{ada}')": "UM001",
+    "read_head('{ada}')": "UM001",
+    "read_chain('{ada}', 1)": "UM001",
+    "read_item('{ada}', 'ada-namespace', 'ada-key')": "UM001",
+    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', NULL, now())": "UM001",
+    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', 0, now())": "UM001",
+    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', 1, now())": "UM001",
+    "save_version('{ada}', 0, '{{}}', '[]', NULL, '{{}}', 'user', 1, 0, now())": "UM001",
+    "save_version('{ada}', 7, '{{}}', '[]', NULL, '{{}}', 'user', 1, 0, now())": "UM001",
+    "erase('{ada}')": "42501",
+    "link('{bob}', 'user', 'ada-user')": "42501",
+    "link('{ada}', 'phone', '+4915112345678')": "42501",
+    "unlink('ada-organization', 'user', 'ada-user')": "42501",
+    "resolve('default', 'somebody', NULL, false, '{ada}')": "23505",
+}
+"""What the application may try with the functions while it is bound to Bob, and the SQLSTATE that it gets."""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_function_works_for_somebody_else(scene: Scene, watcher: psycopg.Connection, call: str) -> None:
+    before = scene.rows(watcher)
+    statement = f"SELECT * FROM usermemory.{call}".format(ada=scene.ada, bob=scene.bob)
+    with psycopg.connect(scene.url) as connection:
+        connection.execute("SELECT usermemory.bind(%s)", (scene.bob,))
+        with pytest.raises(psycopg.Error) as refused:
+            connection.execute(statement.encode())
+    assert refused.value.sqlstate == CALLS[call]
+    assert not scene.shows([str(refused.value)])
+    assert scene.rows(watcher) == before
+
+
+def test_nobody_is_erased_while_nobody_is_bound(scene: Scene) -> None:
+    with psycopg.connect(scene.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT usermemory.erase(%s)", (scene.ada,))
+
+
+@pytest.mark.parametrize("role", ["app", "worker"])
+@pytest.mark.parametrize("other", ["owner", "resolver", "eraser", "app", "worker"])
+def test_nobody_becomes_another_role(scene: Scene, role: str, other: str) -> None:
+    with psycopg.connect(scene.url.replace("_app@", f"_{role}@")) as connection:
+        if role == other:
+            connection.execute(f"SET ROLE usermemory_{other}".encode())
+        else:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"SET ROLE usermemory_{other}".encode())
+
+
+class TestWorker:
+    """The worker finds work by ids, counters and times. It never learns who somebody is."""
+
+    @pytest.fixture
+    def worker(self, scene: Scene, worker_url: str) -> Iterator[psycopg.Connection]:
+        with psycopg.connect(worker_url, prepare_threshold=None) as connection:
+            yield connection
+
+    def reads_that_show_an_identity(self, worker: psycopg.Connection, scene: Scene) -> list[str]:
+        """Return those that do so bound to nobody, or bound to the very person."""
+        found = []
+        for shape, first in product(READS, ("SELECT 1", f"SELECT usermemory.bind('{scene.ada}')")):
+            seen = attack(worker, [first, *scene.of(READS[shape], metadata.tables["identities"])])
+            worker.rollback()
+            found += [shape for line in seen if "ada-user" in line]
+        return found
+
+    def test_no_read_shows_an_identity(self, worker: psycopg.Connection, scene: Scene) -> None:
+        assert self.reads_that_show_an_identity(worker, scene) == []
+
+    def test_a_right_and_a_policy_too_many_would_be_found(
+        self, worker: psycopg.Connection, scene: Scene, watcher: psycopg.Connection
+    ) -> None:
+        watcher.execute("GRANT SELECT ON usermemory.identities TO usermemory_worker")
+        watcher.execute("CREATE POLICY leak ON usermemory.identities FOR SELECT TO usermemory_worker USING (true)")
+        try:
+            assert len(set(self.reads_that_show_an_identity(worker, scene))) > 30
+        finally:
+            watcher.execute("DROP POLICY leak ON usermemory.identities")
+            watcher.execute("REVOKE SELECT ON usermemory.identities FROM usermemory_worker")
+
+    @pytest.mark.parametrize("table", ["owners", "conversations", "cursors"])
+    def test_it_scans_for_work(self, worker: psycopg.Connection, scene: Scene, table: str) -> None:
+        owner = "id" if table == "owners" else "owner_id"
+        found = worker.execute(f"SELECT {owner} FROM usermemory.{table}".encode()).fetchall()
+        assert {scene.ada, scene.bob} == {whose for (whose,) in found}
+
+    @pytest.mark.parametrize("table", [table.name for table in CONTENT])
+    def test_it_sees_content_of_whom_it_is_bound_to_alone(
+        self, worker: psycopg.Connection, scene: Scene, table: str
+    ) -> None:
+        query = f"SELECT DISTINCT owner_id FROM usermemory.{table}".encode()
+        assert worker.execute(query).fetchall() == []
+        worker.execute("SELECT usermemory.bind(%s)", (scene.bob,))
+        assert worker.execute(query).fetchall() == [(scene.bob,)]

@@ -1,0 +1,112 @@
+"""The packages: cheap to import, and sure to be the ones that belong together."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FRAMEWORKS = ("langchain", "langchain_core", "langgraph")
+HEAVY = (*FRAMEWORKS, "sqlalchemy", "mcp", "pydantic", "alembic", "psycopg")
+
+LOOK = """
+import json, sys, time
+{statement}
+print(json.dumps({{"modules": sorted(sys.modules), "cpu": time.process_time()}}), file=sys.stderr)
+"""
+
+
+def run(statement: str) -> tuple[set[str], float]:
+    """Run a statement in a Python of its own; return the modules that are loaded then, and the seconds of CPU."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK.format(statement=statement)], check=True, capture_output=True, text=True
+    )
+    seen = json.loads(done.stderr.splitlines()[-1])
+    return set(seen["modules"]), seen["cpu"]
+
+
+def cpu_above_nothing(statement: str) -> float:
+    """Return the seconds of CPU that a statement costs above a bare interpreter, the best of several runs."""
+    run(statement)  # writes the bytecode
+    return min(run(statement)[1] for _ in range(5)) - min(run("pass")[1] for _ in range(5))
+
+
+HELP = "from usermemory.commands import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+
+
+@pytest.mark.parametrize("statement", ["import memory_tools", "import usermemory", HELP])
+def test_nothing_heavy_is_loaded(statement: str) -> None:
+    loaded, _ = run(statement)
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_the_help_imports_no_command() -> None:
+    modules = {name for name in run(HELP)[0] if name.startswith("usermemory.")}
+    mine = {"neighbours", "commands", "commands.group", "commands.failure", "commands.visible"}
+    assert modules == {f"usermemory.{name}" for name in mine}
+
+
+@pytest.mark.parametrize(
+    ("statement", "limit"), [("import memory_tools", 0.06), ("import usermemory", 0.06), (HELP, 0.2)]
+)
+def test_the_front_is_cheap(statement: str, limit: float) -> None:
+    assert cpu_above_nothing(statement) < limit
+
+
+def test_storage_knows_no_agent_framework() -> None:
+    modules = ", ".join(f"storage.{path.stem}" for path in (ROOT / "storage").glob("*.py") if path.stem != "__init__")
+    loaded, _ = run(f"import storage, {modules}")
+    assert "sqlalchemy" in loaded
+    assert loaded.isdisjoint({*FRAMEWORKS, "memory_tools", "graphs"})
+
+
+def test_operations_know_no_agent_framework() -> None:
+    loaded, _ = run("import memory_tools.operations")
+    assert "pydantic" in loaded
+    assert loaded.isdisjoint({*FRAMEWORKS, "graphs"})
+
+
+def run_beside(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that was started in `folder`, where Python looks first."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.mark.parametrize("statement", ["import usermemory", "import memory_tools.memory", "import graphs.update"])
+def test_a_foreign_package_in_the_way_is_named_with_the_cure(tmp_path: Path, statement: str) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "__init__.py").write_text("")
+    done = run_beside(tmp_path, statement)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: usermemory needs its own package `storage`")
+    assert str(tmp_path / "storage") in last
+    assert "Rename that folder" in last
+
+
+@pytest.mark.parametrize("package", ["memory_tools", "graphs"])
+def test_every_package_is_looked_for(tmp_path: Path, package: str) -> None:
+    (tmp_path / f"{package}.py").write_text("")
+    done = run_beside(tmp_path, "import usermemory")
+    assert f"usermemory needs its own package `{package}`" in done.stderr
+
+
+def test_a_folder_without_init_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    assert run_beside(tmp_path, "import usermemory, storage.names").returncode == 0
+
+
+def test_a_foreign_package_in_the_way_of_the_command_line_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "__init__.py").write_text("")
+    code = "from usermemory.commands import main\nmain(['show', '--user', 'ada'])"
+    done = run_beside(tmp_path, code)
+    assert done.returncode == 1
+    assert "usermemory needs its own package `storage`" in done.stderr
+
+
+def test_the_module_can_be_run() -> None:
+    done = subprocess.run([sys.executable, "-m", "usermemory", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usermemory, version ")

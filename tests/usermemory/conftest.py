@@ -1,0 +1,41 @@
+from pathlib import Path
+from shutil import copy
+
+import pytest
+
+from memory_tools.memory import Memory, UserMemory
+from storage.database import Database
+from tests.usermemory.cli import Cli
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a memory of their own."""
+    for name in ("DATABASE", "ORGANIZATION", "USER", "PHONE"):
+        monkeypatch.delenv(f"USERMEMORY_{name}", raising=False)
+
+
+@pytest.fixture
+def cli(database: Database, database_url: str) -> Cli:
+    """The command line for ada, on an empty database."""
+    return Cli(database_url, "ada")
+
+
+@pytest.fixture
+def person(database: Database) -> UserMemory:
+    """The same memory of ada, asked through Python."""
+    return Memory(database).of(user="ada")
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty, migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("migrated") / "memory.db"
+    Database.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def on_sqlite(migrated_file: Path, tmp_path: Path) -> Cli:
+    """The command line for ada on an empty database of her own, where it does not matter which."""
+    return Cli(f"sqlite:///{copy(migrated_file, tmp_path)}", "ada")

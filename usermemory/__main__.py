@@ -1,0 +1,5 @@
+"""`python -m usermemory`: the command line."""
+
+from usermemory.commands import main
+
+main()

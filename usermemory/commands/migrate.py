@@ -1,0 +1,40 @@
+"""`usermemory migrate`: the schema this program needs."""
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage.dialect import translated
+from storage.migrate import HEAD, migrate
+from storage.settings import DatabaseSettings
+from usermemory.commands.group import examples
+from usermemory.commands.options import on_database
+from usermemory.commands.screen import Screen
+
+
+@click.command(
+    epilog=examples(
+        "usermemory migrate --database postgresql://postgres@localhost/memory",
+        "USERMEMORY_APP_PASSWORD=... usermemory migrate --database postgresql://...",
+    )
+)
+@click.option(
+    "--role-prefix",
+    metavar="NAME",
+    default=DatabaseSettings().role_prefix,
+    show_default=True,
+    help="PostgreSQL: how the names of the five roles begin.",
+)
+@on_database
+def command(url: str, screen: Screen, role_prefix: str) -> None:
+    """Bring a database to the schema this program needs.
+
+    On PostgreSQL, where the URL is an administrator's, it also makes the roles, whose passwords are taken from
+    USERMEMORY_APP_PASSWORD and USERMEMORY_WORKER_PASSWORD; a role without one keeps what it has. Prints the URL for
+    the application, without the password. SQLite needs no command: it is migrated when it is opened.
+    """
+    screen.note(f"Migrating to {HEAD} ...")
+    try:
+        application_url = migrate(url, DatabaseSettings(role_prefix=role_prefix))
+    except SQLAlchemyError as error:
+        raise translated(error) from None
+    screen.answer({"url": application_url, "migration": HEAD}, lambda: [application_url])
