@@ -43,9 +43,8 @@ def our_writer(url: str, writer: int, people: int, seconds: float, start: Any, d
         end, appended = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             person = bound[(writer * 7 + appended) % people]
-            person.document.append(
-                [{"op": "add", "path": f"/parts/w{writer}-{appended % 40}", "value": {"n": appended}}]
-            )
+            fact = {"fact": f"{writer} {appended} {time.monotonic_ns()}"}
+            person.document.append([{"op": "add", "path": f"/parts/w{writer}-{appended % 40}", "value": fact}])
             appended += 1
         done.put((appended, retries()))
 

@@ -75,9 +75,10 @@ def update_nodes(
 ) -> dict[str, Any]:
     """Return the nodes by name, to place in another graph in the order of STEPS, with `next_round` behind `save`.
 
-    They bring the channels they need; none of these is ever in a checkpoint. `messages` and `conversation` are the
-    host's, and whose memory it is says the context of the run (`graphs.context.person`). `summarize` is a runnable
-    with both ways, the others are plain functions.
+    They bring the channels they need; those that hold memory are never in a checkpoint. A `values` stream of the host
+    shows them like all of its channels: where that leaves the process, run the compiled graph as one node instead.
+    `messages` and `conversation` are the host's, and whose memory it is says the context of the run
+    (`graphs.context.person`). `summarize` is a runnable with both ways, the others are plain functions.
     """
     database = DatabaseNodes(memory, roles, item_namespaces, sources)
     return {

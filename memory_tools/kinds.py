@@ -11,7 +11,7 @@ from storage.outcome import Outcome
 from storage.page import Page
 from storage.pending import PendingVersion
 from storage.profiles import Profile
-from storage.provenance import Provenance, by_operator, by_user
+from storage.provenance import Provenance
 from storage.snapshots import Changes, HistoryEntry, Snapshot
 
 if TYPE_CHECKING:
@@ -81,21 +81,22 @@ class DocumentVersions(_Kind):
         change: Patch | Document,
         *,
         expected_version: int | None = None,
-        provenance: Provenance = by_user,
+        provenance: Provenance | None = None,
         idempotency_key: str | None = None,
     ) -> Outcome:
         """Save a patch or a whole document as the next version: Saved, Unchanged, or Held by the guard."""
         return self._memory.do(
             lambda stores: stores.snapshots.append(
                 change,
-                provenance=provenance,
+                provenance=provenance or self._memory.memory.by_user,
                 expected_version=expected_version,
                 idempotency_key=idempotency_key,
             )
         )
 
-    def revert(self, version: int, *, provenance: Provenance = by_user) -> Outcome:
+    def revert(self, version: int, *, provenance: Provenance | None = None) -> Outcome:
         """Save the document of an older version as the newest one."""
+        provenance = provenance or self._memory.memory.by_user
         return self._memory.change(lambda stores: stores.snapshots.revert(version, provenance=provenance))
 
 
@@ -110,8 +111,9 @@ class PendingVersions(_Kind):
         """Return one pending version; raises NotFound."""
         return self._memory.ask(lambda stores: stores.pending.get(pending_id))
 
-    def accept(self, pending_id: str, *, provenance: Provenance = by_operator) -> Outcome:
+    def accept(self, pending_id: str, *, provenance: Provenance | None = None) -> Outcome:
         """Save the pending version on top of what was saved since; an operator's act."""
+        provenance = provenance or self._memory.memory.by_operator
         return self._memory.change(lambda stores: stores.snapshots.accept(pending_id, provenance=provenance))
 
     def reject(self, pending_id: str) -> None:

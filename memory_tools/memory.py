@@ -13,6 +13,7 @@ from storage.directory import find, require_one_person, resolve
 from storage.identity import Identity
 from storage.last_seen import LastSeen
 from storage.policy import DocumentPolicy
+from storage.provenance import Actor, Provenance
 from storage.settings import DatabaseSettings
 from storage.stores import Stores
 from storage.transaction import Clock, NeedsTransaction, utc_now
@@ -23,9 +24,11 @@ Answer = TypeVar("Answer")
 class Memory:
     """An open database. Thread-safe; close it when done."""
 
-    def __init__(self, database: Database, default_region: str | None = None) -> None:
+    def __init__(self, database: Database, default_region: str | None = None, through: str = "python") -> None:
         self.database = database
         self._default_region = default_region
+        self.by_user = Provenance(Actor.USER, through)
+        self.by_operator = Provenance(Actor.OPERATOR, through)
 
     @classmethod
     def open(
@@ -36,17 +39,19 @@ class Memory:
         policy: DocumentPolicy | None = None,
         settings: DatabaseSettings | None = None,
         default_region: str | None = None,
+        through: str = "python",
         clock: Clock = utc_now,
     ) -> Self:
         """Open `sqlite:///file`, `sqlite://` (in memory) or `postgresql://...`.
 
         `schema` is the pydantic model of the documents (seed 001's by default), `default_region` the country
-        (ISO 3166) of phone numbers without a country code. SQLite migrates itself; PostgreSQL is migrated by
+        (ISO 3166) of phone numbers without a country code, `through` the door that changes are said to come through
+        where nobody says otherwise. SQLite migrates itself; PostgreSQL is migrated by
         `usermemory migrate`. Raises InvalidInput, NotMigrated, UnsafeRole and DatabaseUnavailable.
         """
         if schema is not None:
             policy = DocumentPolicy(schema=schema)
-        return cls(Database.open(url, settings, policy=policy, clock=clock), default_region)
+        return cls(Database.open(url, settings, policy=policy, clock=clock), default_region, through)
 
     def of(
         self,

@@ -43,6 +43,8 @@ class Append:
         row is locked first, so that only two first versions can race: there is no row to lock yet.
         """
         if isinstance(self._work, SingleStatement):
+            if self._last_seen.expects_a_race():
+                raise NeedsTransaction
             return self._by_guess(proposal, provenance, expected) or self._certainly(
                 self._attempt(*self._read_head(), proposal, provenance, expected)
             )
@@ -86,8 +88,10 @@ class Append:
             return Held(version, pending, objections, change.patch)
         new = self._new_version(head, change, provenance)
         if not self._work.hot.save_version(new):
+            self._last_seen.race_lost()
             return None
-        self._last_seen.remember(new.as_head(), change.after)
+        if isinstance(self._work, SingleStatement):  # a transaction may still fail to commit
+            self._last_seen.remember(new.as_head(), change.after)
         return Saved(version + 1, change.patch, merged)
 
     def _read_head(self) -> tuple[Head | None, Document]:

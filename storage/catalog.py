@@ -61,6 +61,8 @@ UNION ALL SELECT object, 'the form ' || lanname
   FROM function JOIN pg_language l ON l.oid = prolang
 UNION ALL SELECT object, 'the body ' || encode(sha256(convert_to(
     coalesce(pg_get_function_sqlbody(oid), prosrc), 'UTF8')), 'hex') FROM function
+-- What another table shows of it, by its own policies.
+UNION ALL SELECT object, 'the parent ' || inhparent::regclass FROM relation r JOIN pg_inherits ON inhrelid = r.oid
 -- What a view elsewhere shows of it, with the rights of whoever made the view.
 UNION ALL SELECT 'view ' || v.oid::regclass, 'a look into ' || r.object
   FROM relation r JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = r.oid

@@ -33,21 +33,13 @@ def reconstruct(work: Work, version: int) -> tuple[Document, str | None]:
 def version_at(work: Work, moment: datetime) -> int:
     """Return the newest version saved at or before `moment`, 0 when there was none.
 
-    The few checkpoints have an index by time, and the version is among those after one of them. Raises InvalidInput
-    for a time without a zone.
+    The few checkpoints have an index by time; the version is between two of them. Raises InvalidInput for a time
+    without a zone.
     """
     moment = checked_moment(moment)
-    mine = snapshots.c.owner_id == work.owner
-    checkpoint = (
-        sa.select(snapshots.c.version)
-        .where(mine, snapshots.c.checkpoint.is_not(None), snapshots.c.created_at <= moment)
-        .order_by(snapshots.c.created_at.desc(), snapshots.c.version.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    wanted = sa.select(sa.func.max(snapshots.c.version)).where(
-        mine,
-        snapshots.c.version >= checkpoint,
-        snapshots.c.created_at <= moment,
-    )
-    return work.execute(wanted).scalar() or 0
+    mine, saved_at, version = snapshots.c.owner_id == work.owner, snapshots.c.created_at, snapshots.c.version
+    checkpoints = sa.select(version).where(mine, snapshots.c.checkpoint.is_not(None)).limit(1)
+    last = checkpoints.where(saved_at <= moment).order_by(saved_at.desc(), version.desc()).scalar_subquery()
+    following = checkpoints.where(saved_at > moment).order_by(saved_at, version).scalar_subquery()
+    between = version >= last, version < sa.func.coalesce(following, INTEGER_LIMIT - 1)
+    return work.execute(sa.select(sa.func.max(version)).where(mine, *between, saved_at <= moment)).scalar() or 0

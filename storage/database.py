@@ -1,7 +1,7 @@
 """Database: an engine, its transactions, and the promise that each is bound to one person."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 from uuid import UUID
 
@@ -122,24 +122,29 @@ class Database:
     def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
         """Open a bound transaction, for the modules of this package that need the statements themselves."""
         with self.translating(), self.engine.connect() as connection:
-            (begin_to_write if writes else begin_to_read)(connection)
+            driver = connection.connection.driver_connection
+            assert driver is not None  # it is open: `connect` has just returned
             try:
-                yield self._bound(connection, owner, writes)
+                yield self._begun(connection, driver, owner, writes)
             except BaseException:
-                connection.rollback()
+                with suppress(*self.errors):  # the connection may be what broke
+                    driver.rollback()
                 raise
-            connection.commit()
+            driver.commit()
 
-    def _bound(self, connection: sa.Connection, owner: UUID, writes: bool) -> Transaction:
-        driver: Any = connection.connection.driver_connection
+    def _begun(self, connection: sa.Connection, driver: Any, owner: UUID, writes: bool) -> Transaction:
+        """Begin and bind. The transaction is the driver's own: SQLAlchemy takes no part in its beginning or end."""
         if self.on_postgresql:
-            bind = "bind_to_write" if writes else "bind"
-            row = driver.execute(f"SELECT usermemory.{bind}(%s), usermemory.bound_owners()", (owner,)).fetchone()
-            me, branches = row[0], tuple(row[1])
+            # One round trip. The owner is a UUID object, so nothing but hexadecimal digits gets into the text.
+            begin, bind = ("BEGIN", "bind_to_write") if writes else ("BEGIN READ ONLY", "bind")
+            bound = driver.execute(f"{begin}; SELECT usermemory.{bind}('{owner}'), usermemory.bound_owners()")
+            bound.nextset()
+            me, branches = bound.fetchone()
         else:
+            (begin_to_write if writes else begin_to_read)(connection)
             me = UUID(survivor(driver, owner))
-            branches = tuple(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
-        return Transaction(me, branches, Hot(self.hot, self.hot.handle(driver), me), self.clock, connection)
+            branches = list(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
+        return Transaction(me, tuple(branches), Hot(self.hot, self.hot.handle(driver), me), self.clock, connection)
 
     @contextmanager
     def translating(self) -> Generator[None]:

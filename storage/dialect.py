@@ -40,8 +40,8 @@ def make_engine(url: str, settings: DatabaseSettings) -> sa.Engine:
     raise InvalidInput(f"{kind} is not supported: use sqlite:///FILE or postgresql://...")
 
 
-def is_postgresql(engine: sa.Engine) -> bool:
-    """Whether the engine talks to PostgreSQL."""
+def is_postgresql(engine: sa.Engine | sa.Connection) -> bool:
+    """Whether the engine or connection talks to PostgreSQL."""
     return engine.dialect.name == "postgresql"
 
 

@@ -10,7 +10,7 @@ from storage.errors import InvalidInput
 from storage.json_types import Document, Json
 from storage.loss import Change, lost_share, replaced_texts
 from storage.pointer import pointer
-from storage.provenance import Trust
+from storage.trust import Trust
 from storage.words import appearance, look_alike
 
 Rule: TypeAlias = Literal["protected", "loss", "text_replaced", "trust"]

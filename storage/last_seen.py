@@ -7,12 +7,16 @@ done again from the truth. It saves the read before a write where one process wr
 from storage.hot import Head
 from storage.json_types import Document
 
+TURNS_UNDER_LOCK = 16
+"""Saves that lock the head first after a race was lost, before one is tried without again."""
+
 
 class LastSeen:
     """The head and its document, or nothing yet. Held by whoever is bound to one person, and gone with that."""
 
     def __init__(self) -> None:
         self._seen: tuple[Head, Document] | None = None
+        self._turns_under_lock = 0
 
     def recall(self) -> tuple[Head, Document] | None:
         """Return the head and its document, which nobody may change."""
@@ -25,3 +29,12 @@ class LastSeen:
     def forget(self) -> None:
         """Drop a guess that did not hold."""
         self._seen = None
+
+    def race_lost(self) -> None:
+        """Note that somebody else writes here too: a lost race is paid for with a wait in the head's queue."""
+        self._turns_under_lock = TURNS_UNDER_LOCK
+
+    def expects_a_race(self) -> bool:
+        """Whether the next save does better to lock the head first; each answer uses up a turn."""
+        self._turns_under_lock -= self._turns_under_lock > 0
+        return self._turns_under_lock > 0

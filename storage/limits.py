@@ -32,3 +32,6 @@ CHECKPOINT_EVERY = 50
 
 CHECKPOINT_GROWTH = 2
 """A checkpoint is due when the patches since the last one outgrow the document this many times."""
+
+VERSION_LIMIT = 2**31 - 1
+"""The highest version that may be asked for, as far as PostgreSQL's `integer` goes."""

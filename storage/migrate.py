@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from storage.dialect import is_postgresql, make_engine
+from storage.dialect import is_postgresql, make_engine, translated
 from storage.errors import NotMigrated
 from storage.roles import LOGIN_ROLES, checked_prefix, create_roles
 from storage.settings import DatabaseSettings
@@ -41,6 +41,8 @@ def migrate(url: str, settings: DatabaseSettings | None = None, *, to: str = HEA
             run_migrations(connection, to, prefix)
             connection.exec_driver_sql("COMMIT")
         return _application_url(engine.url, f"{prefix}_app")
+    except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+        raise translated(error) from error  # an administrator's work: nobody's memory is in the message
     finally:
         engine.dispose()
 
@@ -54,7 +56,7 @@ def run_migrations(connection: sa.Connection, to: str, prefix: str) -> None:
     config.set_main_option("script_location", "storage:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes.update(connection=connection, role_prefix=prefix)
-    if (revision_of(connection) or "") <= to:
+    if to != "base" and (revision_of(connection) or "") <= to:
         command.upgrade(config, to)
     else:
         command.downgrade(config, to)
@@ -62,12 +64,20 @@ def run_migrations(connection: sa.Connection, to: str, prefix: str) -> None:
 
 def revision_of(connection: sa.Connection) -> str | None:
     """Return the migration the database is at, or None when it was never migrated."""
-    schema = "usermemory" if connection.dialect.name == "postgresql" else None
-    if not sa.inspect(connection).has_table("migrations", schema=schema):
+    if not connection.exec_driver_sql(_READABLE[is_postgresql(connection)]).scalar():
         return None
-    table = "usermemory.migrations" if schema else "migrations"
+    table = "usermemory.migrations" if is_postgresql(connection) else "migrations"
     revision: str | None = connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalar()
     return revision
+
+
+_READABLE = {
+    False: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
+    True: "SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = 'usermemory' AND c.relname = 'migrations'",
+}
+"""Whether the record of migrations is there and may be read: at 0001 the application may not, yet."""
 
 
 def require_head(connection: sa.Connection) -> None:

@@ -1,7 +1,6 @@
 """JSON Patch (RFC 6902): checking a patch, and applying it, all or nothing and within bounds."""
 
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Iterable
 
 import jsonpatch
 from jsonpointer import JsonPointer
@@ -9,11 +8,9 @@ from jsonpointer import JsonPointer
 from storage.equality import equal
 from storage.errors import InvalidPatch, PatchDoesNotApply, TooLarge
 from storage.json_types import Json, Patch, PatchOperation
-from storage.limits import DEPTH_LIMIT, DOCUMENT_LIMIT, NODE_LIMIT, PATCH_LIMIT
+from storage.limits import DEPTH_LIMIT, PATCH_LIMIT
+from storage.patch_budget import Budget, too_deep
 from storage.pointer import index, kind, shown, step, tokens
-
-SHIFT_LIMIT = 50_000_000
-"""Array entries that one patch may push aside by inserting and deleting in front of them: about 0.05 seconds."""
 
 _MEMBERS = {
     "add": ("op", "path", "value"),
@@ -40,7 +37,7 @@ def check_patch(patch: object) -> Patch:
         raise InvalidPatch("A patch is a list of operations.")
     if len(operations) > PATCH_LIMIT:
         raise InvalidPatch(f"The patch has {len(operations)} operations, more than {PATCH_LIMIT}.")
-    checked, budget = [], _Budget()
+    checked, budget = [], Budget()
     for number, operation in enumerate(operations):
         try:
             checked.append(_checked(operation, budget))
@@ -84,14 +81,14 @@ def copied(value: Json, levels: int = DEPTH_LIMIT) -> Json:
     if not isinstance(value, _CONTAINERS):
         return value
     if levels <= 0:
-        raise _too_deep()
+        raise too_deep()
     below = levels - 1
     if isinstance(value, dict):
         return {name: copied(x, below) if isinstance(x, _CONTAINERS) else x for name, x in value.items()}
     return [copied(x, below) if isinstance(x, _CONTAINERS) else x for x in value]
 
 
-def _checked(operation: object, budget: "_Budget") -> PatchOperation:
+def _checked(operation: object, budget: Budget) -> PatchOperation:
     """Return the members of `operation` that count, paid for; InvalidPatch if one is missing or wrong."""
     if not isinstance(operation, dict):
         raise InvalidPatch(f"An operation is an object, not {kind(operation)}.")
@@ -232,7 +229,7 @@ class _BoundedApplication(_Application):
 
     def __init__(self, document: Json) -> None:
         super().__init__(document)
-        self.budget = _Budget()
+        self.budget = Budget()
 
     def duplicate(self, value: Json, levels: int) -> Json:
         for level in self.budget.paid_levels(value, levels):
@@ -246,56 +243,6 @@ class _BoundedApplication(_Application):
 
     def shift(self, entries: int) -> None:
         self.budget.push(entries)
-
-
-class _Budget:
-    """What one patch may still ask for, so that a short one cannot cause much work. TooLarge when it is spent."""
-
-    __slots__ = ("characters", "entries", "values")
-
-    def __init__(self) -> None:
-        self.values = NODE_LIMIT
-        self.characters = DOCUMENT_LIMIT
-        self.entries = SHIFT_LIMIT
-
-    def look_at(self, value: Json, levels: int) -> None:
-        """Pay for every value inside `value`; TooLarge too if it nests deeper than `levels`."""
-        for _ in self.paid_levels(value, levels):
-            pass
-
-    def paid_levels(self, value: Json, levels: int) -> Iterator[list[Json]]:
-        """Yield `value`, then all that is directly inside, and so on down, each level when it is paid for."""
-        level = [value]
-        for depth in count():
-            self.values -= len(level)
-            if self.values < 0:
-                raise TooLarge(f"The patch handles more than {NODE_LIMIT} values.")
-            containers = [item for item in level if isinstance(item, _CONTAINERS)]
-            if containers and depth >= levels:
-                raise _too_deep()
-            yield level
-            if not containers:
-                return
-            level = [below for item in containers for below in (item.values() if isinstance(item, dict) else item)]
-
-    def pay_text(self, value: Json) -> None:
-        """Pay for a string, or the names in an object, by the character."""
-        if isinstance(value, str):
-            self.characters -= len(value)
-        elif isinstance(value, dict):
-            self.characters -= sum(map(len, value))
-        if self.characters < 0:
-            raise TooLarge(f"The patch spells out more than {DOCUMENT_LIMIT} characters.")
-
-    def push(self, entries: int) -> None:
-        """Pay for pushing entries of an array aside."""
-        self.entries -= entries
-        if self.entries < 0:
-            raise TooLarge(f"The patch pushes more than {SHIFT_LIMIT} entries aside.")
-
-
-def _too_deep() -> TooLarge:
-    return TooLarge(f"Objects and arrays nest more than {DEPTH_LIMIT} levels deep.")
 
 
 def _failed(number: int, operation: PatchOperation, why: Exception) -> str:

@@ -1,5 +1,6 @@
 """JSON pointers (RFC 6901): how one place inside a JSON value is named."""
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -98,5 +99,15 @@ def kind(value: Json) -> str:
 
 
 def shown(text: str) -> str:
-    """Return `text` quoted for a message, shortened when it is very long."""
-    return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
+    r"""Return `text` quoted for a message, with escapes such as `\u001b` for what cannot be seen, and not very long.
+
+    It may come from a stranger, and the message reach a terminal or a log: no control character (ESC, line ends), no
+    bidirectional override and no half of a surrogate pair is in it as it is.
+    """
+    shortened = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return f'"{shortened}"' if shortened.isprintable() else f'"{"".join(map(_seen, shortened))}"'
+
+
+def _seen(character: str) -> str:
+    """Return `character`, or its escape in JSON if it cannot be seen."""
+    return character if character.isprintable() else json.dumps(character)[1:-1]

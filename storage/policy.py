@@ -8,7 +8,7 @@ from storage.change import Change
 from storage.document import MemoryDocument, check_document, members_stand_alone
 from storage.guard import GuardRules, Objection, examine
 from storage.limits import CHECKPOINT_EVERY
-from storage.provenance import Trust
+from storage.trust import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

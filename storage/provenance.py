@@ -2,76 +2,34 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Self
 
 from storage.canonical import canonical
 from storage.errors import InvalidInput
 from storage.json_types import Json
+from storage.trust import Actor, Trust, check_trust, lowest
+
+__all__ = [
+    "LABEL_LIMIT",
+    "WHY_LIMIT",
+    "Actor",
+    "ChangeSource",
+    "Provenance",
+    "TokenUsage",
+    "Trust",
+    "by_agent",
+    "by_operator",
+    "by_user",
+    "lowest",
+    "provenance_text",
+]
 
 WHY_LIMIT = 2_000
 """Characters in the reason given for a change."""
 
 LABEL_LIMIT = 256
 """Characters in the name of a door, a model, a prompt or a conversation."""
-
-
-class Actor(StrEnum):
-    """Who made a change."""
-
-    USER = "user"
-    AGENT = "agent"
-    TOOL = "tool"
-    JOB = "job"
-    OPERATOR = "operator"
-
-    @property
-    def trust(self) -> "Trust":
-        """How far this actor is trusted at the most: a job runs a model, so it is trusted as an agent is."""
-        return _TRUST_OF[self]
-
-
-class Trust(IntEnum):
-    """How far the source of a change is trusted, in order: operator > user > agent > tool."""
-
-    TOOL = 1
-    AGENT = 2
-    USER = 3
-    OPERATOR = 4
-
-    @property
-    def label(self) -> str:
-        """The name of this trust in JSON, such as `user`."""
-        return self.name.lower()
-
-    @classmethod
-    def of(cls, label: object) -> "Trust":
-        """Return the trust that `label` names. Raises InvalidInput for any other value."""
-        if isinstance(label, str) and (trust := _TRUST_CALLED.get(label)):
-            return trust
-        raise InvalidInput("Trust is one of operator, user, agent and tool.")
-
-
-_TRUST_OF = {
-    Actor.OPERATOR: Trust.OPERATOR,
-    Actor.USER: Trust.USER,
-    Actor.AGENT: Trust.AGENT,
-    Actor.JOB: Trust.AGENT,
-    Actor.TOOL: Trust.TOOL,
-}
-
-_ACTOR_CALLED = {actor.value: actor for actor in Actor}
-
-_TRUST_CALLED = {trust.label: trust for trust in Trust}
-
-
-def lowest(trusts: Iterable[Trust]) -> Trust:
-    """Return the lowest of `trusts`: what is made of several sources is trusted as the worst of them.
-
-    Of none at all it is TOOL, because what cites nothing cannot claim more.
-    """
-    return min(trusts, default=Trust.TOOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +76,7 @@ class ChangeSource:
         if self.entry is not None and not isinstance(self.entry, str):
             raise InvalidInput("The entry of a change is a text.")
         object.__setattr__(self, "messages", _message_numbers(self.messages))
-        _check_trust(self.trust)
+        check_trust(self.trust)
 
     def as_json(self) -> dict[str, Json]:
         """Return this source as a JSON object without empty members."""
@@ -179,7 +137,7 @@ class Provenance:
 
         Raises InvalidInput where a member is not acceptable, or where a trust is higher than the actor's own.
         """
-        actor = _actor(actor)
+        actor = Actor.of(actor)
         changes = tuple(changes)
         if tokens is not None and not isinstance(tokens, TokenUsage):
             raise InvalidInput("The tokens of a change are a TokenUsage.")
@@ -230,7 +188,7 @@ class Provenance:
         members = _object(value, "provenance")
         tokens = members.get("tokens")
         return cls(
-            actor=_actor(members.get("actor")),
+            actor=Actor.of(members.get("actor")),
             through=_label(members.get("through"), "door"),
             conversations=_list(members, "conversations"),
             messages=_list(members, "messages"),
@@ -243,28 +201,15 @@ class Provenance:
         )
 
 
-def _actor(value: object) -> Actor:
-    if type(value) is Actor:
-        return value
-    if isinstance(value, str) and (actor := _ACTOR_CALLED.get(value)):
-        return actor
-    raise InvalidInput("The actor is one of user, agent, tool, job and operator.")
-
-
 def _trust_within(actor: Actor, trust: Trust | None, changes: tuple[ChangeSource, ...]) -> Trust:
     """Return `trust`, or the default for these changes, once nothing in it exceeds the actor's own."""
     most = actor.trust
     if trust is None:
         trust = lowest((most, *(change.trust for change in changes)))
-    _check_trust(trust)
+    check_trust(trust)
     if trust > most or any(change.trust > most for change in changes):
         raise InvalidInput(f"A change by {actor.value} is trusted as {most.label} at the most.")
     return trust
-
-
-def _check_trust(value: object) -> None:
-    if type(value) is not Trust:
-        raise InvalidInput("Trust is one of operator, user, agent and tool.")
 
 
 def _label(value: object, what: str, limit: int = LABEL_LIMIT) -> str:

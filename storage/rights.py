@@ -128,25 +128,25 @@ SUPABASE_FUNCTIONS = {"signed_in_owner()": _SIGNED_IN, "signed_in_owners()": _SI
 """Only where `auth.uid()` was there when the schema was migrated."""
 
 BODIES: dict[str, str] = {
-    "bind": "6de7be333fbdf70c9ffc1cfc01115522c870c8bd44c0b874b4d3fd7f2438cea6",
+    "bind": "87f0ecc805a4b69114a778b1feacac8e08f48a3404e94255498d2088971a2606",
     "bind_to_write": "3a414557ac2d975e6790bdd0708828086899dfd1aad0bbe28fe4dd1914c6bf3b",
     "bound_owner": "e5a90353476413923a2b9da4f0e699d265162141285fe13661c353c9328e6365",
-    "bound_owners": "66967e410092a90d92d872be13962ba778fb7f5bc1e342e3dedc766dd93171fe",
+    "bound_owners": "f2bc8ab107af8c136b5e01bcff726c70c1e3f4a24405d6ae6a71eb2d3f0534aa",
     "erase": "3dec7af5bcd1f04898b31bef87a8ce3270baf7b20aaf7ecf4e98790c1aeea287",
     "link": "3ab050203d1da021738791b679bca565e72497e64322e097f5aa27afb2309100",
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",
-    "read_head": "a71d78b2c7db3e125d5d9cd26d89343f6c57c886d97b7cca886c3426588d7024",
-    "read_item": "543ac92bb8d727054fcdd54338cd3032b004f657b54b43573af1378d08ac888b",
+    "read_head": "c4938281a7a02882b90215125532cf6f53479ca6679ead658431e8cc80f0aca3",
+    "read_item": "67d746e83caae4f90c31ec8d57c23f16540b4767f046e0ee7856f9efd1b958b7",
     "resolve": "77b1ddc26694d839161945d0f9ce5ef7667fad4004b69d2e8e1d436c0d257676",
-    "save_version": "f6d5467b9fbe5a5fecf8c0ecd1e46764a92508abc357afa40dec6035a8206f6c",
-    "set_item": "22457f310d2d70ca791d1651ca1b82cbea47a5465deac3a0416c7b9522ee8fa4",
+    "save_version": "4ad991675e019762c2f36606cb24b55fc4a9f1f5fd7cd126ee976f3254f10b88",
+    "set_item": "427b06200c0c390bea313834a30d1547e82ed60e3b7ad1089bff18b1ae3dc091",
     "unlink": "fb52cc25e57eea3d05db59dd9eb1ba19c1f37d0ad605fba7c7b48a1b563c353f",
 }
 """The SHA-256 of every function's body, by the function's name."""
 
 SUPABASE_BODIES: dict[str, str] = {
     "bound_owner": "bfd0a20a3f8da62820390d9768f1a4aeff9135e711e473e39623e73492e059db",
-    "bound_owners": "3a7b1884a2ad7bcd0d8cb34e2f6e0ced38a3510928fb819b854c1cb2f3e3180c",
+    "bound_owners": "543ff70e716816fe85d1b323d96325aee0bc6015a9a42e5b660ac51ef99a96f0",
     "signed_in_owner": "9ee48faaec8ed956eaae9a47dcedd6cafb23d96f34a26ed064e9bd320ee871d0",
     "signed_in_owners": "60d026656187291b8c1a356bd18d321349ae0cd74d6e631982da993142f3f0f5",
 }

@@ -3,6 +3,7 @@
 import re
 
 import sqlalchemy as sa
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from storage.errors import InvalidInput
 
@@ -39,8 +40,16 @@ def create_roles(connection: sa.Connection, prefix: str, passwords: dict[str, st
         login = "LOGIN" if role in LOGIN_ROLES else "NOLOGIN"
         run(_CREATE.format(role=f"{prefix}_{role}", login=login))
     for role, password in passwords.items():
-        literal = connection.scalar(sa.text("SELECT quote_literal(:password)"), {"password": password})
-        run(f"ALTER ROLE {prefix}_{role} PASSWORD {literal}".replace("%", "%%"))
+        _set_password(connection, f"{prefix}_{role}", password)
     for role in NOLOGIN_ROLES:  # the migration runs as them; a superuser may anyway
         run(f"GRANT {prefix}_{role} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE")
     run(f"CREATE SCHEMA IF NOT EXISTS usermemory AUTHORIZATION {prefix}_owner")
+
+
+@retry(
+    retry=retry_if_exception_type(sa.exc.DBAPIError), stop=stop_after_attempt(8), wait=wait_random(0, 0.2), reraise=True
+)
+def _set_password(connection: sa.Connection, role: str, password: str) -> None:
+    """Set a password, again where another database of the cluster sets it at the same moment (SQLSTATE XX000)."""
+    literal = connection.scalar(sa.text("SELECT quote_literal(:password)"), {"password": password})
+    connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD {literal}".replace("%", "%%"))

@@ -106,6 +106,7 @@ conversations = sa.Table(
     _moment("created_at"),
     _moment("updated_at"),
     sa.UniqueConstraint("owner_id", "name"),
+    sa.UniqueConstraint("owner_id", "id"),
     info={"class": "directory"},
 )
 """`name` is the host's own id of the conversation, unique for its owner."""
@@ -199,7 +200,7 @@ messages = sa.Table(
     metadata,
     _owner(),
     sa.Column("number", sa.BigInteger(), nullable=False),
-    sa.Column("conversation_id", sa.Uuid(), sa.ForeignKey("conversations.id"), nullable=False),
+    sa.Column("conversation_id", sa.Uuid(), nullable=False),
     sa.Column("external_id", Ordered),
     sa.Column("role", Ordered, nullable=False),
     sa.Column("content", Ordered, nullable=False),
@@ -208,6 +209,7 @@ messages = sa.Table(
     _moment("created_at"),
     sa.PrimaryKeyConstraint("owner_id", "number"),
     sa.UniqueConstraint("owner_id", "conversation_id", "external_id"),
+    sa.ForeignKeyConstraint(["owner_id", "conversation_id"], ["conversations.owner_id", "conversations.id"]),
     info={"class": "log"},
 )
 

@@ -91,7 +91,7 @@ def operators_database(database: Database, request: pytest.FixtureRequest) -> It
     if not database.on_postgresql:
         yield database
         return
-    with Database.open(request.getfixturevalue("worker_url")) as opened:
+    with Database.open(request.getfixturevalue("worker_url")) as opened, watch(opened.engine):
         yield opened
 
 

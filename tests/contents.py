@@ -13,9 +13,9 @@ Contents = dict[str, list[tuple[Any, ...]]]
 """The rows of each table, as text and in order: what a refused call must leave as it was."""
 
 
-def administrators_engine(url: str) -> sa.Engine:
+def administrators_engine(url: str, pool: type[sa.Pool] = sa.NullPool) -> sa.Engine:
     """Return an engine that sees every row; on PostgreSQL `url` must be an administrator's."""
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=pool)
     if engine.dialect.name == "postgresql":
         engine = engine.execution_options(schema_translate_map={None: "usermemory"})
     return engine

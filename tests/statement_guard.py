@@ -22,8 +22,10 @@ _READ = re.compile(rf"(?<!INTO )\b(?:usermemory\.)?({_NAMES})\b(?!\.)", re.IGNOR
 
 _PERSON = r"(?:\?\d*|%s|%\(\w+\)s|:\w+)"
 
+_SURVIVOR = rf"\(SELECT survivor_id FROM owners WHERE id = {_PERSON}\)"
+
 _PINNED = re.compile(
-    rf"\bowner_id (?:= (?:{_PERSON}|\(SELECT survivor_id FROM owners WHERE id = {_PERSON}\))|IN \({_PERSON}(?:, {_PERSON})*\))",
+    rf"\bowner_id (?:= (?:{_PERSON}|{_SURVIVOR})|IN \({_PERSON}(?:, {_PERSON})*\))",
     re.IGNORECASE,
 )
 

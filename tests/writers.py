@@ -1,18 +1,17 @@
 """Writers: processes that write to one person's memory and say what was acknowledged, for `python -m tests.writers`.
 
-The one argument is a JSON object: `url`, the `work` of each writer by name, and `writers`, a list of their options.
-All are forked from one process, wait for each other, and end by themselves.
+The one argument is a JSON object: `url`, the `work` by name, and `writers`, the options of each. All are forked from
+one process, wait for each other, and end by themselves.
 """
 
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from memory_tools.memory import Memory
 from storage.errors import DatabaseUnavailable, VersionConflict
@@ -24,33 +23,32 @@ Options = dict[str, Any]
 
 
 class Writers:
-    """Writer processes that run until they are done, or until they are killed. A context manager."""
+    """Writer processes that run until they are done, or until they are killed."""
 
-    def __init__(self, url: str, work: str, writers: list[Options]) -> None:
-        """Start them; they work as soon as each of them is ready."""
-        order = json.dumps({"url": url, "work": work, "writers": writers})
+    def __init__(self, url: str, work: str, writers: list[Options], *, race_to_open: bool = False) -> None:
+        """Start them; they work as soon as all of them are ready, or open the database then, if that is the race."""
+        order = {"url": url, "work": work, "writers": writers, "race_to_open": race_to_open}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.writers", order],
+            [sys.executable, "-m", "tests.writers", json.dumps(order)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout is not None
-        self._output: IO[str] = self._process.stdout
-        self.pids: list[int] = json.loads(self._output.readline() or "[]")
+        self.pids: list[int] = json.loads(self._process.stdout.readline() or "[]")
+        """The process of each writer, in the order given."""
 
     def answers(self) -> list[Any]:
-        """Wait for all and return what each of them said in the end, in no order; fails where one of them did."""
+        """Wait for all, and return what each of them said in the end, in no order; fails where one of them did."""
         output, errors = self._process.communicate(timeout=120)
         assert self._process.returncode == 0, errors
         return [json.loads(line) for line in output.splitlines()]
 
-    def __enter__(self) -> "Writers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=120)
+    def end(self) -> None:
+        """Wait for all of whom some were killed; fails where one of the others did."""
+        _, errors = self._process.communicate(timeout=120)
+        assert errors == ""
 
 
 class Acknowledged:
@@ -109,19 +107,19 @@ def mix(memory: Memory, options: Options) -> dict[str, Any]:
 
 
 def endure(memory: Memory, options: Options) -> dict[str, Any]:
-    """Add numbered facts until time is up, and note each once it was acknowledged.
+    """Count up in a member of the document until time is up, and note each number once it was acknowledged.
 
-    With `keyed` a fact whose outcome is unknown is sent again under the same key; without, it is given up.
+    With `keyed` a number whose outcome is unknown is sent again under the same key; without, it is given up.
     """
     acknowledged = Acknowledged(Path(options["acknowledged"]))
     person = memory.of(user="ada")
     number = options["first"]
     until = time.monotonic() + options["seconds"]
     while time.monotonic() < until:
-        fact = f"{options['name']}-{number}"
-        change = [{"op": "add", "path": f"/{fact}", "value": number}]
+        change = [{"op": "add", "path": f"/{options['name']}", "value": number}]
+        key = f"{options['name']}-{number}" if options["keyed"] else None
         try:
-            outcome = person.document.append(change, idempotency_key=fact if options["keyed"] else None)
+            outcome = person.document.append(change, idempotency_key=key)
         except DatabaseUnavailable:  # the server stands still, or stood still in the middle of it
             time.sleep(0.02)
             number += 0 if options["keyed"] else 1
@@ -136,23 +134,34 @@ WORK: dict[str, Callable[[Memory, Options], dict[str, Any]]] = {"contribute": co
 
 
 def main(order: Options) -> None:
-    """Fork the writers, let them go at once, and end when the last of them has ended."""
-    go, let_go = os.pipe()
+    """Fork the writers, let them go at once, and end when the last of them has ended; 1 where one of them failed."""
+    wait_here, let_go = os.pipe()
     ready, say_ready = os.pipe()
     pids = []
     for options in order["writers"]:
-        if pid := os.fork():
-            pids.append(pid)
-            continue
-        os.close(let_go)
-        with Memory.open(order["url"]) if not options.get("opens_late") else Late(order["url"]) as memory:
-            os.write(say_ready, b".")
-            os.read(go, 1)  # returns when the other end is closed
-            print(json.dumps(WORK[order["work"]](memory, options)), flush=True)
-        os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            os.close(let_go)
+            write(order, options, lambda: os.write(say_ready, b".") and os.read(wait_here, 1))
+            return
+        pids.append(pid)
+    os.close(say_ready)
     for _ in pids:
         os.read(ready, 1)
     print(json.dumps(pids), flush=True)
     os.close(let_go)
-    failed = [status for pid in pids if (status := os.waitpid(pid, 0)[1])]
-    sys.exit(1 if failed else 0)
+    sys.exit(any([os.waitpid(pid, 0)[1] for pid in pids]))
+
+
+def write(order: Options, options: Options, wait: Callable[[], Any]) -> None:
+    """Do the work of one writer once all are ready; to open the database may be a part of it."""
+    if order["race_to_open"]:
+        wait()
+    with Memory.open(order["url"]) as memory:
+        if not order["race_to_open"]:
+            wait()
+        print(json.dumps(WORK[order["work"]](memory, options)), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -8,14 +8,15 @@ from pydantic import Field
 from memory_tools.memory import UserMemory
 from memory_tools.operation import Audience, Effect, Input, operation
 from storage.json_types import Json, Patch
-from storage.limits import PAGE_LIMIT
+from storage.limits import PAGE_LIMIT, VERSION_LIMIT
 from storage.outcome import Outcome
 from storage.page import Page
 from storage.pointer import resolve
-from storage.provenance import by_operator
 from storage.snapshots import HistoryEntry
 
-Version = Annotated[int, Field(description="A version number; 0 is the empty document.", ge=0, examples=[3])]
+Version = Annotated[
+    int, Field(description="A version number; 0 is the empty document.", ge=0, le=VERSION_LIMIT, examples=[3])
+]
 
 
 class DocumentWanted(Input):
@@ -33,7 +34,7 @@ class HistoryWanted(Input):
     """One page of versions, newest first."""
 
     limit: Annotated[int, Field(description="Entries in the page.", ge=1, le=PAGE_LIMIT)] = 20
-    before: Annotated[int | None, Field(description="Only versions below this one.", ge=1)] = None
+    before: Annotated[int | None, Field(description="Only versions below this one.", ge=1, le=VERSION_LIMIT)] = None
 
 
 class TwoVersions(Input):
@@ -71,4 +72,4 @@ def compare_memory_versions(memory: UserMemory, ask: TwoVersions) -> Patch:
 @operation(Effect.WRITE, "POST /document/revert", Audience.OPERATOR)
 def revert_user_memory(memory: UserMemory, ask: OlderVersion) -> Outcome:
     """Save the document of an older version as the newest one. Use it to undo; the history stays."""
-    return memory.document.revert(ask.version, provenance=by_operator)
+    return memory.document.revert(ask.version, provenance=memory.memory.by_operator)

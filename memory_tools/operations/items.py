@@ -7,7 +7,7 @@ from pydantic import Field
 from memory_tools.memory import UserMemory
 from memory_tools.operation import Effect, Input, operation
 from storage.items import DEFAULT_NAMESPACE, LONGEST_LIST, Item
-from storage.limits import PAGE_LIMIT
+from storage.limits import PAGE_LIMIT, VERSION_LIMIT
 from storage.page import Page
 
 Namespace = Annotated[str, Field(description="Group of keys, such as prefs.", examples=["prefs"])]
@@ -27,7 +27,8 @@ class NewItem(NamedItem):
 
     value: Value
     expected_version: Annotated[
-        int | None, Field(description="Only when the item is at this version; 0: not there yet.", ge=0)
+        int | None,
+        Field(description="Only when the item is at this version; 0: not there yet.", ge=0, le=VERSION_LIMIT),
     ] = None
 
 

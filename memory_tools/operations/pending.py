@@ -10,7 +10,6 @@ from storage.limits import PAGE_LIMIT
 from storage.outcome import Outcome
 from storage.page import Page
 from storage.pending import PendingVersion
-from storage.provenance import by_operator
 
 
 class PendingWanted(Input):
@@ -41,7 +40,7 @@ def get_pending_version(memory: UserMemory, ask: NamedPending) -> PendingVersion
 @operation(Effect.WRITE, "POST /pending/{id}/accept", Audience.OPERATOR)
 def accept_pending_version(memory: UserMemory, ask: NamedPending) -> Outcome:
     """Save a held change as the next version, merged with what was saved since. Use it when the change is right."""
-    return memory.pending.accept(ask.id, provenance=by_operator)
+    return memory.pending.accept(ask.id)
 
 
 @operation(Effect.ERASE, "POST /pending/{id}/reject", Audience.OPERATOR)

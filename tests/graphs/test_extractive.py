@@ -129,21 +129,6 @@ def test_the_most_telling_sentences_stay_when_there_is_no_room_for_all() -> None
     assert sum(fact["kind"] == "preference" for fact in later["facts"]) > 10
 
 
-LATIN = [
-    "river",
-    "stone",
-    "harbour",
-    "violin",
-    "garden",
-    "winter",
-    "engine",
-    "letter",
-    "mountain",
-    "silver",
-    "candle",
-    "market",
-]
-CHINESE = "河石港琴园冬机信山银烛市花鸟鱼虫雨雪风云"
 OPENINGS = (
     "I love the",
     "I want to see the",
@@ -155,14 +140,18 @@ OPENINGS = (
 )
 
 
+def invented_word(choice: random.Random) -> str:
+    return "".join(choice.choice("bdfgklmnprstvz") + choice.choice("aeiou") for _ in range(choice.randint(1, 4)))
+
+
 def talk(language: str, seed: int) -> Any:
-    """Yield sentences that a person might say, without end."""
+    """Yield sentences that a person might say, without end and hardly a word of them twice: the worst for the guard."""
     choice = random.Random(seed)
     for number in itertools.count():
         if language == "chinese":
-            yield "我" + "".join(choice.choices(CHINESE, k=choice.randint(6, 80))) + "。"
+            yield "我" + "".join(chr(choice.randint(0x4E00, 0x9FA0)) for _ in range(choice.randint(6, 80))) + "。"
         else:
-            words = " ".join(choice.choices(LATIN, k=choice.randint(2, 40)))
+            words = " ".join(invented_word(choice) for _ in range(choice.randint(2, 40)))
             yield f"{choice.choice(OPENINGS)} {words} {number}."
 
 

@@ -3,9 +3,8 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, get_type_hints
 from uuid import UUID, uuid4
 
@@ -19,10 +18,12 @@ from storage.errors import UserMemoryError
 from storage.identity import Identity
 from storage.provenance import by_operator
 from storage.stores import Stores
+from storage.tables import items
 from storage.transaction import NeedsTransaction
 from tests.clock import Clock
 from tests.contents import rows_of
 from tests.people import VERSIONS, Names, furnish
+from tests.statement_guard import UnpinnedStatement
 
 SECRET = "canary"
 """Stands in everything that Ada's memory holds; a stranger knows her names, never this."""
@@ -147,3 +148,21 @@ def test_a_stranger_is_answered_as_if_there_were_nothing(scene: Scene, method: s
 @pytest.mark.parametrize("method", CALLS)
 def test_a_transaction_of_the_wrong_person_is_found(scene: Scene, method: str) -> None:
     assert scene.betrayals(CALLS[method], opened_for=lambda stranger: scene.ada)
+
+
+def forgetful(stores: Stores, names: Names) -> list[str]:
+    """Do what a store does that forgets the owner."""
+    return list(stores.items._work.execute(sa.select(items.c.value).where(items.c.key == names.key)).scalars())
+
+
+def test_a_store_that_forgets_the_owner_leaks_on_sqlite_and_is_held_by_row_security(
+    scene: Scene, database_url: str
+) -> None:
+    with Database.open(database_url, clock=scene.database.clock) as unwatched:
+        found = replace(scene, database=unwatched).betrayals(forgetful, opened_for=lambda stranger: stranger)
+    assert bool(found) is not scene.database.on_postgresql
+
+
+def test_a_store_that_forgets_the_owner_is_stopped_by_the_statement_guard(scene: Scene) -> None:
+    with pytest.raises(UnpinnedStatement):
+        scene.betrayals(forgetful, opened_for=lambda stranger: stranger)

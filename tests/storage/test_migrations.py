@@ -22,6 +22,7 @@ VERSIONS = sorted((Path(__file__).parents[2] / "storage" / "migrations" / "versi
 
 CONSTRAINTS = """
 conversations_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
+conversations_owner_id_id_key UNIQUE (owner_id, id)
 conversations_owner_id_name_key UNIQUE (owner_id, name)
 conversations_pkey PRIMARY KEY (id)
 cursors_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
@@ -35,7 +36,7 @@ identities_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 identities_pkey PRIMARY KEY (organization_id, kind, value)
 items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 items_pkey PRIMARY KEY (owner_id, namespace, key)
-messages_conversation_id_fkey FOREIGN KEY (conversation_id) REFERENCES conversations(id)
+messages_owner_id_conversation_id_fkey FOREIGN KEY (owner_id, conversation_id) REFERENCES conversations(owner_id, id)
 messages_owner_id_conversation_id_external_id_key UNIQUE (owner_id, conversation_id, external_id)
 messages_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 messages_pkey PRIMARY KEY (owner_id, number)

@@ -1,7 +1,12 @@
+import sys
+from collections.abc import Callable
+
 import pytest
 
-from storage.errors import InvalidPatch, NotFound
-from storage.pointer import escape, pointer, resolve, tokens
+from storage.canonical import canonical, parse
+from storage.errors import InvalidPatch, NotFound, PatchDoesNotApply, UserMemoryError
+from storage.patch import apply
+from storage.pointer import escape, pointer, resolve, shown, tokens
 
 EXAMPLE = {
     "foo": ["bar", "baz"],
@@ -102,3 +107,50 @@ def test_a_very_long_pointer_is_shortened_in_the_message() -> None:
 def test_members_may_look_like_indexes() -> None:
     assert resolve({"0": "a", "01": "b", "-": "c"}, "/01") == "b"
     assert resolve({"0": "a", "01": "b", "-": "c"}, "/-") == "c"
+
+
+UNSEEN = "\x1b[2J \x00\x07\r\n\x7f\x9b \u202e\u2066\u200b \u2028 \ud800"
+"""Clears a terminal, rings, starts a line, turns the text around, and half of a surrogate pair."""
+
+
+def test_what_cannot_be_seen_is_escaped_in_a_message() -> None:
+    assert shown(UNSEEN) == (
+        r'"\u001b[2J \u0000\u0007\r\n\u007f\u009b \u202e\u2066\u200b \u2028 \ud800"'  # as JSON writes them
+    )
+
+
+def test_no_character_is_shown_that_moves_a_terminal() -> None:
+    for start in range(0, sys.maxunicode + 1, 100):
+        text = "".join(map(chr, range(start, min(start + 100, sys.maxunicode + 1))))
+        assert shown(text).isprintable()
+
+
+def test_what_can_be_seen_is_shown_as_it_is() -> None:
+    assert shown("/ключ/名/😀/a~1b/ ") == '"/ключ/名/😀/a~1b/ "'
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(lambda: resolve({}, "/a\x1b[2Jb"), id="no such member"),
+        pytest.param(lambda: resolve([], "/a\x1b[2Jb"), id="no index"),
+        pytest.param(lambda: resolve([], "a\x1b[2Jb"), id="no pointer"),
+        pytest.param(lambda: resolve([], "/~a\x1b[2Jb"), id="bad escape"),
+        pytest.param(lambda: canonical({"a\x1b[2Jb": float("nan")}), id="an object at the gate"),
+        pytest.param(lambda: parse('{"a\\u001b[2Jb": 1e400}'), id="a text at the gate"),
+        pytest.param(lambda: apply({}, [{"op": "remove", "path": "/a\x1b[2Jb"}]), id="a patch"),
+        pytest.param(lambda: apply({}, [{"op": "move", "from": "/a\x1b[2Jb", "path": "/b"}]), id="a move"),
+        pytest.param(lambda: apply({}, [{"op": "add", "path": "/~a\x1b[2Jb", "value": 1}]), id="an ill-formed patch"),
+    ],
+)
+def test_a_key_that_holds_escape_reaches_no_message_raw(refused: Callable[[], object]) -> None:
+    with pytest.raises(UserMemoryError) as error:
+        refused()
+    assert r"a\u001b[2Jb" in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_very_long_name_that_cannot_be_seen_is_shortened_too() -> None:
+    with pytest.raises(PatchDoesNotApply) as failed:
+        apply({}, [{"op": "remove", "path": "/" + "\x1b" * 100_000}])
+    assert len(str(failed.value)) < 5_000

@@ -6,16 +6,14 @@ import pytest
 from storage.errors import InvalidInput
 from storage.provenance import (
     WHY_LIMIT,
-    Actor,
     ChangeSource,
     Provenance,
     TokenUsage,
-    Trust,
     by_agent,
     by_operator,
     by_user,
-    lowest,
 )
+from storage.trust import Actor, Trust
 
 COMPLETE = Provenance(
     Actor.JOB,
@@ -33,10 +31,6 @@ COMPLETE = Provenance(
 )
 
 
-def test_trust_is_ordered_from_operator_down_to_tool() -> None:
-    assert Trust.OPERATOR > Trust.USER > Trust.AGENT > Trust.TOOL
-
-
 @pytest.mark.parametrize(
     ("actor", "trust"),
     [
@@ -52,12 +46,7 @@ def test_a_change_is_trusted_as_its_actor_unless_said_otherwise(actor: Actor, tr
 
 
 def test_a_change_made_from_several_sources_is_trusted_as_the_worst_of_them() -> None:
-    assert lowest([Trust.USER, Trust.TOOL, Trust.AGENT]) is Trust.TOOL
     assert COMPLETE.trust is Trust.TOOL
-
-
-def test_what_cites_nothing_is_trusted_least() -> None:
-    assert lowest([]) is Trust.TOOL
 
 
 def test_a_trust_may_be_lower_than_the_actors_own_and_never_higher() -> None:

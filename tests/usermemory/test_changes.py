@@ -1,5 +1,7 @@
 """Patches as people read them."""
 
+import json
+
 import click
 import pytest
 from hypothesis import given
@@ -13,11 +15,12 @@ from usermemory.commands.edits import edited, gist
 from usermemory.commands.layout import laid_out
 from usermemory.commands.visible import visible
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 documents = st.dictionaries(
-    st.text(max_size=5),
+    texts,
     st.recursive(
-        st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=40),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+        st.none() | st.booleans() | st.integers(-9, 9) | texts,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
         max_leaves=12,
     ),
     max_size=4,
@@ -70,8 +73,6 @@ def test_every_patch_can_be_shown_and_nothing_is_changed_by_it(before: Document,
 
 @given(documents)
 def test_a_layout_is_the_same_json(document: Document) -> None:
-    import json
-
     assert json.loads("\n".join(map(click.unstyle, laid_out(document)))) == document
 
 

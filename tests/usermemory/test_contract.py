@@ -22,9 +22,11 @@ def test_nobody_named_is_an_error_of_its_own(on_sqlite: Cli, command: str) -> No
     assert (answer.exit_code, answer.error["code"]) == (2, "no_identity")
 
 
-def test_an_anonymous_phone_names_nobody(on_sqlite: Cli) -> None:
-    answer = Cli(on_sqlite.url)("show", "--phone", "anonymous", "--json")
-    assert (answer.exit_code, answer.error["code"]) == (2, "no_identity")
+def test_a_phone_that_names_nobody_is_nobody_named(on_sqlite: Cli) -> None:
+    for phone in ("anonymous", "030 1234567"):
+        answer = Cli(on_sqlite.url)("show", "--phone", phone, "--json")
+        assert (answer.exit_code, answer.error["code"]) == (2, "no_identity")
+        assert "country code" in answer.error["message"]
 
 
 def test_a_person_is_named_by_user_or_phone_in_an_organization(on_sqlite: Cli) -> None:

@@ -1,6 +1,7 @@
 """update."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,15 @@ def test_what_a_provider_raises_is_a_message_and_nothing_counts_as_seen(
     assert (answer.exit_code, answer.error["code"]) == (1, "summarizer_failed")
     assert "no such key" in answer.error["message"]
     assert cli("update", call, "--json").json["status"] == "saved"
+
+
+def test_without_langchain_a_model_is_refused_with_the_cure(
+    cli: Cli, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "langchain", None)
+    answer = cli("update", call, "--model", "openai:gpt", "--json")
+    assert (answer.exit_code, answer.error["code"]) == (1, "invalid_input")
+    assert "pip install 'usermemory[agents]'" in answer.error["message"]
 
 
 @pytest.mark.parametrize("name", ["nobody:gpt", "gpt"])

@@ -70,13 +70,20 @@ def for_person(command: Callable[..., None]) -> Callable[..., None]:
             user = None  # who is named here and now is meant, not who the shell was set up for
         if user is None and phone is None:
             raise NoIdentity("Nobody was named: give --user, --phone, or both.")
-        with Memory.open(url) as memory:
-            person: UserMemory = memory.of(user=user, phone=phone, organization=organization)
-            command(person=person, screen=screen, **rest)
+        with Memory.open(url, through="cli") as memory:
+            command(person=_bound(memory, user, phone, organization), screen=screen, **rest)
 
     for option in reversed(_whose):
         run = option(run)
     return run
+
+
+def _bound(memory: Memory, user: str | None, phone: str | None, organization: str) -> UserMemory:
+    try:
+        return memory.of(user=user, phone=phone, organization=organization)
+    except NoIdentity:
+        message = "The phone number names nobody: write it with its country code, such as +12025550123."
+        raise NoIdentity(message) from None
 
 
 def _only_in_environment(name: str) -> bool:

@@ -86,6 +86,7 @@ def upgrade() -> None:
         moment("updated_at"),
         key("conversations", "id"),
         sa.UniqueConstraint("owner_id", "name", name="conversations_owner_id_name_key"),
+        sa.UniqueConstraint("owner_id", "id", name="conversations_owner_id_id_key"),
     )
     create(
         "cursors",
@@ -162,9 +163,12 @@ def upgrade() -> None:
         moment("created_at"),
         key("messages", "owner_id", "number"),
         sa.ForeignKeyConstraint(
-            ["conversation_id"],
-            ["usermemory.conversations.id" if on_postgresql else "conversations.id"],
-            name="messages_conversation_id_fkey",
+            ["owner_id", "conversation_id"],  # nobody's message can hang on another's conversation, and hinder an erase
+            [
+                f"{schema}.conversations.{column}" if schema else f"conversations.{column}"
+                for column in ("owner_id", "id")
+            ],
+            name="messages_owner_id_conversation_id_fkey",
         ),
         sa.UniqueConstraint(
             "owner_id",

@@ -109,7 +109,7 @@ CREATE FUNCTION usermemory.bind(person uuid) RETURNS uuid LANGUAGE plpgsql VOLAT
 DECLARE survivor uuid; branches uuid[]; bound uuid := NULLIF(current_setting('usermemory.owner', true), '')::uuid;
 BEGIN
   IF bound IS NOT NULL THEN
-    IF person = ANY (current_setting('usermemory.owners')::uuid[]) THEN RETURN bound; END IF;
+    IF person = ANY (usermemory.bound_owners()) THEN RETURN bound; END IF;
     RAISE EXCEPTION 'this transaction is bound to somebody else' USING ERRCODE = 'UM001';
   END IF;
   SELECT o.survivor_id INTO survivor FROM usermemory.owners o WHERE o.id = person;
@@ -253,7 +253,8 @@ def upgrade() -> None:
             roles = "worker" if function.startswith(("link", "unlink")) else "app, worker"
             _as_role(f"{prefix}_{owner}", prefix, f"GRANT EXECUTE ON FUNCTION usermemory.{function} TO {named(roles)}")
     run("ALTER TABLE usermemory.heads ALTER COLUMN document SET STORAGE EXTERNAL")
-    run("ALTER TABLE usermemory.heads SET (fillfactor = 50)")
+    run("ALTER TABLE usermemory.heads SET (fillfactor = 50)")  # room to change a row where it is
+    run("ALTER TABLE usermemory.items SET (fillfactor = 70)")
 
 
 def downgrade() -> None:
@@ -278,6 +279,7 @@ def downgrade() -> None:
         for function in ("signed_in_owners()", "signed_in_owner()"):
             _as_role(f"{prefix}_resolver", prefix, f"DROP FUNCTION usermemory.{function}")
         _as_administrator(f"REVOKE USAGE ON SCHEMA auth FROM {prefix}_resolver", prefix)
+    run("ALTER TABLE usermemory.items RESET (fillfactor)")
     run("ALTER TABLE usermemory.heads RESET (fillfactor)")
     run("ALTER TABLE usermemory.heads ALTER COLUMN document SET STORAGE EXTENDED")
     run(f"REVOKE USAGE ON SCHEMA usermemory FROM {everyone}")
@@ -287,10 +289,11 @@ def _bound(on_supabase: bool) -> dict[str, str]:
     """Return the bodies of the two functions that say who is bound."""
     one = "NULLIF(current_setting('usermemory.owner', true), '')::uuid"
     many = "NULLIF(current_setting('usermemory.owners', true), '')::uuid[]"
+    alone = f"CASE WHEN {one} IS NOT NULL THEN ARRAY[{one}] END"  # a hot path binds the person without branches
     if on_supabase:
         one = f"coalesce({one}, usermemory.signed_in_owner())"
-        many = f"coalesce({many}, usermemory.signed_in_owners())"
-    return {"one": one, "many": many}
+        alone = f"{alone}, usermemory.signed_in_owners()"
+    return {"one": one, "many": f"coalesce({many}, {alone})"}
 
 
 def _as_role(role: str, prefix: str, statements: str) -> None:

@@ -23,7 +23,6 @@ FUNCTIONS = (
 ENTER = """
   IF coalesce(current_setting('usermemory.owner', true), '') = '' THEN
     done := set_config('usermemory.owner', me::text, true);
-    done := set_config('usermemory.owners', '{' || me::text || '}', true);
   ELSIF current_setting('usermemory.owner') <> me::text THEN
     me := usermemory.bind(me);
   END IF;
