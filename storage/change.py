@@ -1,6 +1,6 @@
 """Changes: from the document in force to the wanted one, as a patch that was proved, before anything is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -10,10 +10,12 @@ from storage.errors import InvalidJson
 from storage.json_types import Document, Json, Patch
 from storage.limits import DEPTH_LIMIT, DOCUMENT_LIMIT, NODE_LIMIT
 from storage.patch import apply_in_place
-from storage.pointer import tokens
+from storage.pointer import resolve, tokens
 
 _QUICK_LIMIT = min(DOCUMENT_LIMIT, 2 * NODE_LIMIT)
 """Bytes up to which a text cannot hold more than NODE_LIMIT values: each takes two at the least."""
+
+_NUMBERS = (int, float)
 
 _ABSENT = object()
 
@@ -36,6 +38,18 @@ class Change:
     narrow_before: Document
     narrow_after: Document
     """Both without members, and members of members, that the patch leaves alone."""
+
+    def takes_nothing(self) -> bool:
+        """Whether one sees at a glance that it only adds below the document's members, or sets numbers there anew."""
+        for operation in self.patch:
+            path = operation["path"]
+            if path.count("/") < 2 or operation["op"] not in ("add", "replace"):
+                return False
+            if operation["op"] == "replace" and (
+                type(operation["value"]) not in _NUMBERS or type(resolve(self.narrow_before, path)) not in _NUMBERS
+            ):
+                return False
+        return True
 
 
 def change_between(before: Document, before_text: str, after: Document) -> Change | None:
@@ -73,10 +87,35 @@ def _quick(before: Document, before_text: str, after: Document) -> Change | None
     places = _places(patch)
     narrow = _at(before, places)
     stored = apply_in_place(_copied(before, narrow), patch)
+    change = Change(before, stored, written.decode(), patch, patch_text, narrow, _at(stored, places))
+    if _spliced(before_text, change.narrow_before, change.narrow_after) == change.text:
+        return change
     if orjson.dumps(stored, option=orjson.OPT_SORT_KEYS) != written:
         return None
-    text = dumps(after) if _may_have_exponent(before_text) or _may_have_exponent(patch_text) else written.decode()
-    return Change(before, stored, text, patch, patch_text, narrow, _at(stored, places))
+    return replace(change, text=dumps(after))
+
+
+def _spliced(text: str, before: Document, after: Document) -> str | None:
+    """Return the canonical text of the whole document where `before`, a part of it, became `after`; None if unsure.
+
+    A member that stands in `text` exactly once stands where it is. So this is what writing it all again would give,
+    in a fifth of the time, where numbers are written without an exponent: orjson writes these differently.
+    """
+    if before.keys() != after.keys():
+        return None
+    for name, old in before.items():
+        new = after[name]
+        inside = type(old) is dict and type(new) is dict and old.keys() == new.keys()
+        for key in old if inside else (name,):
+            around = text.split(_member(key, old[key] if inside else old))
+            if len(around) != 2:
+                return None
+            text = _member(key, new[key] if inside else new).join(around)
+    return text
+
+
+def _member(name: str, value: Json) -> str:
+    return orjson.dumps({name: value}, option=orjson.OPT_SORT_KEYS)[1:-1].decode()
 
 
 def _copied(document: Document, touched: Document) -> Document:
@@ -86,11 +125,6 @@ def _copied(document: Document, touched: Document) -> Document:
         inside = orjson.loads(orjson.dumps(member))
         copy[name] = {**document[name], **inside} if isinstance(inside, dict) else inside
     return copy
-
-
-def _may_have_exponent(text: str) -> bool:
-    """Whether canonical text may hold a number with an exponent, the one thing that orjson writes differently."""
-    return ("-" in text or "+" in text) and ("e-" in text or "e+" in text)  # signs are rare, and found faster
 
 
 def _may_be_deep(patch: Patch, text: str) -> bool:

@@ -167,7 +167,10 @@ class Single:
 
     def __enter__(self) -> Stores:
         database = self._database
-        self._single = database.singles.take()
+        try:
+            self._single = database.singles.take()
+        except database.errors as error:  # a new connection may be refused
+            raise translated(error) from None
         hot = Hot(database.hot, self._single.handle, self._owner)
         return Stores(SingleStatement(self._owner, hot, database.clock), database.policy, self._last_seen)
 

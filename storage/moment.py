@@ -7,7 +7,7 @@ from storage.errors import InvalidInput
 
 def checked_moment(moment: datetime) -> datetime:
     """Return the time in UTC; raises InvalidInput when it has no zone, or is outside the years 1 to 9999 there."""
-    if moment.tzinfo is None:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise InvalidInput("a time needs a zone, such as 2026-11-20T09:00:00+00:00")
     try:
         return moment.astimezone(UTC)

@@ -27,5 +27,10 @@ class DocumentPolicy:
     def examine(self, change: Change, *, trust: Trust) -> tuple[Objection, ...]:
         """Return why the change must wait for somebody's consent; raises InvalidDocument for a wrong shape."""
         check_document(change.narrow_after if members_stand_alone(self.schema) else change.after, self.schema)
+        if trust >= self.guard.hold_below and change.takes_nothing() and not self._touches_protected(change):
+            return ()
         narrowed = change.narrow_before, change.narrow_after
         return examine(change.before, change.after, self.guard, trust=trust, narrowed=narrowed)
+
+    def _touches_protected(self, change: Change) -> bool:
+        return any(name in change.narrow_before or name in change.narrow_after for name in self.guard.protected)

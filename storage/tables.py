@@ -162,11 +162,11 @@ heads = sa.Table(
     metadata,
     _owner(),
     sa.Column("version", sa.BigInteger(), nullable=False),
-    sa.Column("document", Ordered, nullable=False),
     sa.Column("updated_by", Ordered, nullable=False),
     sa.Column("checkpoint_version", sa.BigInteger(), nullable=False),
     sa.Column("patch_bytes", sa.BigInteger(), nullable=False),
     _moment("updated_at"),
+    sa.Column("document", Ordered, nullable=False),  # last: SQLite writes only the pages of a row that changed
     sa.PrimaryKeyConstraint("owner_id"),
     info={"class": "content"},
 )

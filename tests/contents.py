@@ -1,6 +1,8 @@
 """Contents: every row of every table, seen past row security, and what must be true of a person's log of versions."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +23,20 @@ def administrators_engine(url: str, pool: type[sa.Pool] = sa.NullPool) -> sa.Eng
     return engine
 
 
+@contextmanager
+def one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a connection that sees the database as it is at one moment, whoever writes meanwhile."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+
+
 def everything(engine: sa.Engine) -> Contents:
     """Return all rows of all tables."""
-    with engine.begin() as connection:
+    with one_moment(engine) as connection:
         return {table.name: _sorted(connection.execute(sa.select(table))) for table in metadata.sorted_tables}
 
 
@@ -34,7 +47,7 @@ def rows_of(engine: sa.Engine, owner: UUID) -> Contents:
         for table in metadata.sorted_tables
         if "owner_id" in table.c
     }
-    with engine.begin() as connection:
+    with one_moment(engine) as connection:
         return {table.name: _sorted(connection.execute(wanted)) for table, wanted in mine.items()}
 
 
@@ -48,7 +61,7 @@ def proven_versions(engine: sa.Engine, owner: UUID) -> list[str]:
     Fails unless versions run from 1 without a gap, time never runs back, each snapshot checkpoint is what the replay
     gives there, and the head is the newest version and knows its checkpoint and the bytes of the patches after it.
     """
-    with engine.begin() as connection:
+    with one_moment(engine) as connection:
         of_owner = sa.select(snapshots).where(snapshots.c.owner_id == owner).order_by(snapshots.c.version)
         log = connection.execute(of_owner).all()
         head = connection.execute(sa.select(heads).where(heads.c.owner_id == owner)).one_or_none()
@@ -63,8 +76,8 @@ def proven_versions(engine: sa.Engine, owner: UUID) -> list[str]:
         if row.checkpoint is not None:
             assert row.checkpoint == texts[-1]
             checkpoint, bytes_after = row.version, 0
-    if not log:
-        assert head is None
+    if head is None:
+        assert not log
         return []
     assert log[0].checkpoint is not None
     assert (head.version, head.document) == (len(log), texts[-1])

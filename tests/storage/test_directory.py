@@ -190,7 +190,7 @@ def test_finding_leaves_nothing_behind(database: Database, contents: Callable[[]
         {"user": "eve", "phone": PHONE, "phone_verified": True},
         {"user": "eve", "organization": "acme"},
     ):
-        find(database, Identity.of(**names))  # type: ignore[arg-type]
+        find(database, Identity.of(**names))
     assert contents() == before
 
 

@@ -60,7 +60,8 @@ def test_a_key_belongs_to_one_request(database: Database, noted: UUID, contents:
     with database.begin(noted) as stores:
         stores.snapshots.append(ADD, provenance=by_user, idempotency_key=KEY)
     before = contents()
-    for change, expected in [(LATER, None), (ADD, 1), ([], None), ({}, None)]:
+    others: list[tuple[Any, int | None]] = [(LATER, None), (ADD, 1), ([], None), ({}, None)]
+    for change, expected in others:
         with pytest.raises(IdempotencyKeyReused, match="'request-1'"), database.begin(noted) as stores:
             stores.snapshots.append(change, provenance=by_user, expected_version=expected, idempotency_key=KEY)
     assert contents() == before

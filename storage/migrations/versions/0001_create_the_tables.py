@@ -123,11 +123,11 @@ def upgrade() -> None:
         "heads",
         *owner("heads"),
         number("version"),
-        text("document"),
         text("updated_by"),
         number("checkpoint_version"),
         number("patch_bytes"),
         moment("updated_at"),
+        text("document"),
         key("heads", "owner_id"),
     )
     create(

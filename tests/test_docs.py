@@ -1,0 +1,114 @@
+"""The pages under docs: their tables are those of the code, what they name is there, and their examples run."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from memory_tools.operations import CATALOG
+from storage import errors, limits
+from storage.errors import UserMemoryError
+from usermemory.commands.failure import report
+
+ROOT = Path(__file__).parents[1]
+OPERATIONS = ROOT / "docs" / "operations.md"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"`((?:storage|memory_tools|graphs|usermemory|tests|benchmarks|docs|scripts)/[\w./-]*)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+Row = tuple[str, ...]
+
+
+def table(heading: str) -> list[Row]:
+    """Return the rows of the first table under a heading of the operations page."""
+    section = OPERATIONS.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
+
+
+def constants() -> Iterator[Row]:
+    """Yield the name, the value and the docstring of every limit, in the order of the file."""
+    body = ast.parse(Path(limits.__file__).read_text(encoding="utf-8")).body
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.Assign):
+            assert isinstance(statement.targets[0], ast.Name)
+            assert isinstance(following, ast.Expr)
+            name = statement.targets[0].id
+            yield f"`{name}`", f"{getattr(limits, name):,}", ast.literal_eval(following.value)
+
+
+def all_errors(kind: type[UserMemoryError] = UserMemoryError) -> Iterator[type[UserMemoryError]]:
+    """Yield a class of error and those under it, in the order in which they are defined."""
+    yield kind
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield from all_errors(below)
+
+
+def test_the_table_of_limits_is_the_code() -> None:
+    assert table("Limits") == list(constants())
+
+
+def test_the_table_of_error_codes_is_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        (f"`{kind.code}`", f"`{kind.__name__}`", str(report(kind(), as_json=True)), str(kind()))
+        for kind in all_errors()
+    ]
+    assert table("Error codes") == rows
+    assert len(rows) == len(capsys.readouterr().err.splitlines())
+
+
+def test_the_table_of_operations_is_the_catalog() -> None:
+    assert table("Operations of the catalog") == [
+        (
+            f"`{each.name}`",
+            each.effect.value,
+            each.audience.value,
+            f"`{each.route}`",
+            each.description.partition(". ")[0].rstrip(".") + ".",
+        )
+        for each in CATALOG.values()
+    ]
+
+
+def test_the_bounds_beside_the_limits_are_the_code() -> None:
+    rows = table("Further bounds")
+    assert rows
+    for name, value, _ in rows:
+        module, _, constant = name.strip("`").rpartition(".")
+        assert value == f"{getattr(import_module(module), constant):,}", name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [ROOT / name for name in FILE.findall(text)] + [page.parent / name for name in LINK.findall(text)]
+    assert [str(path) for path in named if not path.exists()] == []
+
+
+EXAMPLES = {
+    f"{page.name}-{number}": code
+    for page in PAGES
+    for number, code in enumerate(EXAMPLE.findall(page.read_text(encoding="utf-8")), start=1)
+}
+
+
+def test_there_are_examples_to_run() -> None:
+    assert {name.partition("-")[0] for name in EXAMPLES} >= {"README.md", "architecture.md", "operations.md"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_as_it_is_written(name: str, tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("USERMEMORY_")}
+    command = [sys.executable, "-W", "error", "-c", EXAMPLES[name]]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
