@@ -150,6 +150,6 @@ class Conversations(_Kind):
         """Return the messages of a conversation in order; raises NotFound when there is no such conversation."""
         return self._memory.ask(lambda stores: stores.conversations.messages(conversation, limit=limit, after=after))
 
-    def all(self, *, limit: int = 20, before: datetime | None = None) -> Page[Conversation, str]:
-        """Return the conversations, those with the newest message first."""
-        return self._memory.ask(lambda stores: stores.conversations.all(limit=limit, before=before))
+    def all(self, *, limit: int = 20, after: str | None = None) -> Page[Conversation, str]:
+        """Return the conversations, those with the newest message first; `after` is a page's `next`."""
+        return self._memory.ask(lambda stores: stores.conversations.all(limit=limit, after=after))

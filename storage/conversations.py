@@ -125,15 +125,20 @@ class ConversationStore:
         """Return the owner's messages behind `number`, of all conversations, in order."""
         return self._page(limit, messages.c.number > _place(number))
 
-    def all(self, *, limit: int = 20, before: datetime | None = None) -> Page[Conversation, str]:
-        """Return the conversations, those with the newest message first, all older than `before`."""
+    def all(self, *, limit: int = 20, after: str | None = None) -> Page[Conversation, str]:
+        """Return the conversations, those with the newest message first; `after` is the `next` of the page before."""
         wanted = sa.select(conversations).where(conversations.c.owner_id.in_(self._work.owners))
-        if before is not None:
-            wanted = wanted.where(conversations.c.updated_at < checked_moment(before))
+        if after is not None:
+            moment, last = _end_of_page(after)
+            same_moment = sa.and_(conversations.c.updated_at == moment, conversations.c.id > last)
+            wanted = wanted.where(sa.or_(conversations.c.updated_at < moment, same_moment))
         ordered = wanted.order_by(conversations.c.updated_at.desc(), conversations.c.id)
         rows = self._work.execute(ordered.limit(page_size(limit) + 1)).all()
         found = tuple(Conversation(row.name, row.message_count, row.created_at, row.updated_at) for row in rows[:limit])
-        return Page(found, found[-1].updated_at.isoformat() if len(rows) > limit else None)
+        last_row = rows[len(found) - 1] if found else None
+        return Page(
+            found, f"{last_row.updated_at.isoformat()} {last_row.id}" if last_row and len(rows) > limit else None
+        )
 
     def _page(self, limit: int, *which: sa.ColumnElement[bool]) -> Page[Message, int]:
         wanted = (
@@ -181,6 +186,15 @@ class ConversationStore:
         )
         count = conversations.c.message_count + fresh
         self._work.execute(mine.values(message_count=count, updated_at=self._work.clock()))
+
+
+def _end_of_page(after: str) -> tuple[datetime, UUID]:
+    """Return where a page of conversations ended."""
+    try:
+        moment, _, last = after.partition(" ")
+        return checked_moment(datetime.fromisoformat(moment)), UUID(last)
+    except ValueError:
+        raise InvalidInput("`after` is not what a page gave as its `next`") from None
 
 
 def _row(message: NewMessage, now: datetime) -> dict[str, Any]:

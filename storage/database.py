@@ -9,10 +9,20 @@ import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
 from storage import migrate
-from storage.dialect import begin_to_read, begin_to_write, is_postgresql, make_engine, translated
-from storage.errors import UserMemoryError
-from storage.hot import HotStatements, NobodyHot, PostgresHot, SqliteHot, survivor
+from storage.dialect import (
+    begin_to_read,
+    begin_to_write,
+    end_reading,
+    is_postgresql,
+    make_engine,
+    require_whole,
+    roll_back,
+    translated,
+)
+from storage.errors import DatabaseUnavailable, UserMemoryError
+from storage.hot import HotStatements, PostgresHot, SqliteHot, survivor
 from storage.last_seen import LastSeen
+from storage.nobody import NobodyHot
 from storage.policy import DocumentPolicy
 from storage.security import require_safe
 from storage.settings import DatabaseSettings
@@ -27,6 +37,7 @@ class Database:
 
     def __init__(self, engine: sa.Engine, settings: DatabaseSettings, policy: DocumentPolicy, clock: Clock) -> None:
         """Use `open`: it also makes sure that the schema is the right one and the role a safe one."""
+        self.closed = False
         self.engine = engine
         self.policy = policy
         self.clock = clock
@@ -72,8 +83,13 @@ class Database:
                     migrate.require_head(connection)
                 migrate.run_migrations(connection, migrate.HEAD, "")
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise DatabaseUnavailable("the database was closed")
+
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; nothing can be asked afterwards."""
+        self.closed = True
         self.singles.close()
         self.engine.dispose()
 
@@ -101,6 +117,7 @@ class Database:
     @contextmanager
     def nobody(self) -> Generator[Stores]:
         """Open a transaction of a person who does not exist: every answer is the empty one, and nothing stays."""
+        self._require_open()
         nobody = uuid7()
         with self.translating(), self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")
@@ -108,7 +125,7 @@ class Database:
                 hot = Hot(NobodyHot(), None, nobody)
                 yield Stores(Transaction(nobody, (nobody,), hot, self.clock, connection), self.policy)
             finally:
-                connection.rollback()
+                roll_back(connection)
 
     def single(self, owner: UUID, last_seen: LastSeen | None = None) -> "Single":
         """Give stores without a transaction: each hot statement stands alone, in one round trip.
@@ -121,16 +138,23 @@ class Database:
     @contextmanager
     def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
         """Open a bound transaction, for the modules of this package that need the statements themselves."""
+        self._require_open()
         with self.translating(), self.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None  # it is open: `connect` has just returned
+            driver: Any = connection.connection.driver_connection
             try:
-                yield self._begun(connection, driver, owner, writes)
+                transaction = self._begun(connection, driver, owner, writes)
+                try:
+                    yield transaction
+                finally:
+                    transaction.hot.end()
+                require_whole(connection)
             except BaseException:
                 with suppress(*self.errors):  # the connection may be what broke
-                    driver.rollback()
+                    roll_back(connection)
+                    end_reading(connection)
                 raise
             driver.commit()
+            end_reading(connection)
 
     def _begun(self, connection: sa.Connection, driver: Any, owner: UUID, writes: bool) -> Transaction:
         """Begin and bind. The transaction is the driver's own: SQLAlchemy takes no part in its beginning or end."""
@@ -158,7 +182,7 @@ class Database:
 class Single:
     """Stores without a transaction, while the block lasts. A class: a generator would cost more than the read."""
 
-    __slots__ = ("_database", "_last_seen", "_owner", "_single")
+    __slots__ = ("_database", "_hot", "_last_seen", "_owner", "_single")
 
     def __init__(self, database: Database, owner: UUID, last_seen: LastSeen | None) -> None:
         self._database = database
@@ -167,14 +191,17 @@ class Single:
 
     def __enter__(self) -> Stores:
         database = self._database
+        if database.closed:
+            raise DatabaseUnavailable("the database was closed")
         try:
             self._single = database.singles.take()
         except database.errors as error:  # a new connection may be refused
             raise translated(error) from None
-        hot = Hot(database.hot, self._single.handle, self._owner)
-        return Stores(SingleStatement(self._owner, hot, database.clock), database.policy, self._last_seen)
+        self._hot = Hot(database.hot, self._single.handle, self._owner)
+        return Stores(SingleStatement(self._owner, self._hot, database.clock), database.policy, self._last_seen)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._hot.end()
         if error is None or isinstance(error, UserMemoryError | NeedsTransaction):
             self._database.singles.give_back(self._single)
             return

@@ -32,10 +32,10 @@ def make_engine(url: str, settings: DatabaseSettings) -> sa.Engine:
         parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
     except ArgumentError as error:
         raise InvalidInput("the database URL cannot be read: use sqlite:///FILE or postgresql://...") from error
-    kind = parsed.get_backend_name()
-    if kind == "sqlite":
+    kind = parsed.drivername
+    if kind in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_engine(parsed, settings)
-    if kind == "postgresql":
+    if kind in ("postgresql", "postgresql+psycopg"):
         return _postgresql_engine(parsed, settings)
     raise InvalidInput(f"{kind} is not supported: use sqlite:///FILE or postgresql://...")
 
@@ -94,8 +94,37 @@ def begin_to_write(connection: sa.Connection) -> None:
 
 
 def begin_to_read(connection: sa.Connection) -> None:
-    """Begin a transaction that only reads, all of it from one moment on SQLite."""
-    connection.exec_driver_sql("BEGIN" if connection.dialect.name == "sqlite" else "BEGIN READ ONLY")
+    """Begin a transaction that only reads, all of it from one moment on SQLite. `end_reading` comes after its end."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("BEGIN READ ONLY")
+
+
+def end_reading(connection: sa.Connection) -> None:
+    """Let a connection write again, once its transaction has ended."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+def roll_back(connection: sa.Connection) -> None:
+    """Undo the open transaction, if one is open.
+
+    Not through psycopg: its rollback also deallocates every prepared statement of the connection.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        driver.rollback()
+    elif driver.info.transaction_status.name in ("INTRANS", "INERROR"):
+        driver.pgconn.exec_(b"ROLLBACK")
+
+
+def require_whole(connection: sa.Connection) -> None:
+    """Raise DatabaseError when a statement of the transaction failed: PostgreSQL would commit nothing, silently."""
+    info = getattr(connection.connection.driver_connection, "info", None)
+    if info is not None and info.transaction_status.name == "INERROR":
+        raise DatabaseError("a statement of this transaction failed, so nothing of it was kept")
 
 
 _BY_SQLSTATE: dict[str, tuple[type[UserMemoryError], str | None]] = {
@@ -105,8 +134,8 @@ _BY_SQLSTATE: dict[str, tuple[type[UserMemoryError], str | None]] = {
     "42501": (UnsafeRole, "the database role is not allowed to do this: operators use the worker's URL"),
     "40001": (Conflict, None),
     "40P01": (Conflict, None),
-    "3D000": (DatabaseUnavailable, "there is no such database"),
-    "28P01": (DatabaseUnavailable, "the database refused the password"),
+    "55P03": (DatabaseUnavailable, "another writer held the row for too long"),
+    "25006": (DatabaseError, "this transaction only reads"),
 }
 
 
@@ -124,6 +153,8 @@ def translated(error: BaseException) -> UserMemoryError:
         return Erased()
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return DatabaseUnavailable("another writer held the database for too long")
+    if name == "SQLITE_READONLY":
+        return DatabaseError("this transaction, or this database file, only reads")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
         return DatabaseUnavailable(f"the database file cannot be used ({name})")
     if isinstance(error, sa.exc.TimeoutError):

@@ -1,6 +1,7 @@
 """Directory: who is who. The only module that reads across owners, and only ids, counters and times."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +10,8 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Database
 from storage.dialect import begin_to_write
-from storage.errors import IdentityConflict, NotFound
-from storage.identity import Identity
+from storage.errors import IdentityConflict, InvalidIdentity, NotFound
+from storage.identity import Identity, parse_phone
 from storage.tables import erasures, identities, metadata, owners
 
 
@@ -53,12 +54,13 @@ def link(database: Database, owner: UUID, kind: str, value: str) -> None:
     Raises IdentityConflict when the name belongs to somebody else, NotFound when there is no such owner. Linking what
     is linked already changes nothing. On PostgreSQL it needs the worker's URL.
     """
+    value = _checked(kind, value)
     with database.translating(), database.engine.connect() as connection:
         if database.on_postgresql:
             holder = connection.scalar(sa.select(sa.func.usermemory.link(owner, kind, value)))
         else:
             begin_to_write(connection)
-            holder = _link_on_sqlite(connection, owner, kind, value)
+            holder = _link_on_sqlite(connection, owner, kind, value, database.clock())
             connection.commit()
         if holder is None:
             raise NotFound("there is no such owner")
@@ -71,6 +73,7 @@ def unlink(database: Database, organization: str, kind: str, value: str) -> None
 
     Raises NotFound when the name points to nobody already. On PostgreSQL it needs the worker's URL.
     """
+    value = _checked(kind, value)
     with database.translating(), database.engine.connect() as connection:
         if database.on_postgresql:
             gone = connection.scalar(sa.select(sa.func.usermemory.unlink(organization, kind, value)))
@@ -177,7 +180,16 @@ def _resolve_on_sqlite(
     return _look_up(connection, organization, user, phone, verified)
 
 
-def _link_on_sqlite(connection: sa.Connection, owner: UUID, kind: str, value: str) -> UUID | None:
+def _checked(kind: str, value: str) -> str:
+    """Return the value as identities keep it; raises InvalidIdentity for a kind or a number that is none."""
+    if kind == "user":
+        return Identity.of(user=value).names[0][1]
+    if kind == "phone" and (number := parse_phone(value)):
+        return number.key
+    raise InvalidIdentity("a person is linked by a user id, or by a phone number with its country code")
+
+
+def _link_on_sqlite(connection: sa.Connection, owner: UUID, kind: str, value: str, now: datetime) -> UUID | None:
     me = connection.execute(
         sa.select(owners.c.organization_id, owners.c.survivor_id).where(owners.c.id == owner)
     ).one_or_none()
@@ -185,8 +197,8 @@ def _link_on_sqlite(connection: sa.Connection, owner: UUID, kind: str, value: st
         return None
     holder = _holder(connection, me.organization_id, kind, value)
     if holder is not None:
-        return _survivor(connection, holder)
-    now = sa.select(owners.c.created_at).where(owners.c.id == owner).scalar_subquery()
+        survivor = _survivor(connection, holder)
+        return owner if survivor == me.survivor_id else survivor
     connection.execute(
         sa.insert(identities).values(
             organization_id=me.organization_id, kind=kind, value=value, owner_id=me.survivor_id, created_at=now

@@ -88,6 +88,7 @@ def members_stand_alone(schema: type[BaseModel]) -> bool:
 def strip_rendered(document: Document) -> Document:
     """Return `document` without its rendered members: itself, where it has none, else a new object."""
     if "version" in document or "last_updated_by" in document:
+        _check_rendered(document)
         return {name: value for name, value in document.items() if name not in RENDERED}
     return document
 

@@ -1,4 +1,4 @@
-"""Hot statements: the six that decide how fast memory is, straight to the driver, in two variants of one signature.
+"""Hot statements: the five that decide how fast memory is, straight to the driver, in two variants of one signature.
 
 Each names its person itself, so that it may run alone (one round trip, its own transaction) as well as inside a
 transaction that is bound already. An id of a merged person reaches the survivor.
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from storage.errors import Erased, NotFound
+from storage.prepared_calls import PreparedCalls
 from storage.tables import instant, instant_text
 
 
@@ -221,11 +223,11 @@ def survivor(connection: Any, person: UUID) -> str:
 
 
 POSTGRESQL = {
-    "read_head": "SELECT * FROM usermemory.read_head(%s)",
-    "read_chain": "SELECT * FROM usermemory.read_chain(%s, %s)",
-    "save_version": "SELECT usermemory.save_version(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-    "read_item": "SELECT * FROM usermemory.read_item(%s, %s, %s)",
-    "set_item": "SELECT * FROM usermemory.set_item(%s, %s, %s, %s, %s, %s)",
+    "read_head": "SELECT * FROM usermemory.read_head($1)",
+    "read_chain": "SELECT * FROM usermemory.read_chain($1, $2)",
+    "save_version": "SELECT usermemory.save_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    "read_item": "SELECT * FROM usermemory.read_item($1, $2, $3)",
+    "set_item": "SELECT * FROM usermemory.set_item($1, $2, $3, $4, $5, $6)",
 }
 """Every statement of the server's variant: functions that bind the person first (migration 0003)."""
 
@@ -233,28 +235,38 @@ POSTGRESQL = {
 class PostgresHot:
     """The server's variant: one function call each, one round trip."""
 
+    def __init__(self) -> None:
+        self._calls: WeakKeyDictionary[Any, PreparedCalls] = WeakKeyDictionary()
+
     def handle(self, connection: Any) -> Any:
-        """Return one cursor for all of them: making one costs a quarter of what it is used for."""
-        return connection.cursor()
+        """Return what calls the functions: prepared once in a connection's life, and without a cursor's ceremony."""
+        calls = self._calls.get(connection)
+        if calls is None:
+            calls = self._calls[connection] = PreparedCalls(connection)
+        return calls
 
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Erased and NotFound come from `bind` in the database."""
-        row = connection.execute(POSTGRESQL["read_head"], (person,)).fetchone()
-        return None if row[0] is None else Head._make(row)
+        version, document, updated_by, checkpoint_version, patch_bytes, updated_at = connection.call(
+            POSTGRESQL["read_head"], person
+        )[0]
+        if version is None:
+            return None
+        return Head(int(version), document, updated_by, int(checkpoint_version), int(patch_bytes), updated_at)
 
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
-        return [ChainLink(*row) for row in connection.execute(POSTGRESQL["read_chain"], (person, version)).fetchall()]
+        rows = connection.call(POSTGRESQL["read_chain"], person, version)
+        return [ChainLink(int(number), patch, checkpoint, provenance) for number, patch, checkpoint, provenance in rows]
 
     def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
         """Move the head on and add the log row, in one statement."""
-        row = connection.execute(POSTGRESQL["save_version"], (person, *new)).fetchone()
-        return row[0] is not None
+        return connection.call(POSTGRESQL["save_version"], person, *new)[0][0] is not None
 
     def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
         """Return one item."""
-        row = connection.execute(POSTGRESQL["read_item"], (person, namespace, key)).fetchone()
-        return None if row[1] is None else StoredItem(row[0], row[1], instant(row[2]), instant(row[3]))
+        value, version, created_at, updated_at = connection.call(POSTGRESQL["read_item"], person, namespace, key)[0]
+        return None if value is None else StoredItem(value, int(version), instant(created_at), instant(updated_at))
 
     def set_item(
         self,
@@ -267,42 +279,7 @@ class PostgresHot:
         moment: datetime,
     ) -> tuple[int, datetime] | None:
         """Insert or replace one item and return its version and creation; None: it is not at version `expected`."""
-        row = connection.execute(POSTGRESQL["set_item"], (person, namespace, key, value, expected, moment)).fetchone()
-        return None if row[0] is None else (row[0], instant(row[1]))
-
-
-class NobodyHot:
-    """The variant for a person who does not exist: nothing is there, and nothing can be written."""
-
-    def handle(self, connection: Any) -> Any:
-        """Nothing is run."""
-        return None
-
-    def read_head(self, connection: Any, person: UUID) -> Head | None:
-        """There is no document."""
-        return None
-
-    def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
-        """There are no versions."""
-        return []
-
-    def save_version(self, connection: Any, person: UUID, new: NewVersion) -> bool:
-        """Refuse."""
-        raise NotFound("there is no such owner")
-
-    def read_item(self, connection: Any, person: UUID, namespace: str, key: str) -> StoredItem | None:
-        """There are no items."""
-        return None
-
-    def set_item(
-        self,
-        connection: Any,
-        person: UUID,
-        namespace: str,
-        key: str,
-        value: str,
-        expected: int | None,
-        moment: datetime,
-    ) -> tuple[int, datetime] | None:
-        """Refuse."""
-        raise NotFound("there is no such owner")
+        version, created_at = connection.call(POSTGRESQL["set_item"], person, namespace, key, value, expected, moment)[
+            0
+        ]
+        return None if version is None else (int(version), instant(created_at))

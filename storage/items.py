@@ -111,7 +111,12 @@ class ItemStore:
         possible = expected is None or 0 <= expected < INTEGER_LIMIT
         written = self._work.hot.set_item(namespace, key, text, expected, now) if possible else None
         if written is None:
-            raise VersionConflict(f"the item {key!r} in {namespace!r} is not at version {expected}", expected=expected)
+            there = self._work.hot.read_item(namespace, key)
+            raise VersionConflict(
+                f"the item {key!r} in {namespace!r} is not at version {expected}",
+                expected=expected,
+                current=0 if there is None else there.version,
+            )
         return Item(namespace, key, value, written[0], written[1], now)
 
     def _at(self, namespace: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:

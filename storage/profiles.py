@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from storage.canonical import canonical
 from storage.dialect import insert_if_new
-from storage.errors import InvalidJson, NotFound, TooLarge
+from storage.errors import Conflict, InvalidJson, NotFound, TooLarge
 from storage.limits import DOCUMENT_LIMIT
 from storage.tables import profiles
 from storage.transaction import Work
@@ -44,9 +44,14 @@ class ProfileStore:
             raise TooLarge(f"the profile has {len(text.encode())} bytes, more than {DOCUMENT_LIMIT}")
         now = self._work.clock()
         row = {"owner_id": self._work.owner, "text": text, "created_at": now, "updated_at": now}
-        if not insert_if_new(self._work.execute, profiles, row):
-            self._work.execute(sa.update(profiles).where(self._mine()).values(text=text, updated_at=now))
-        return self.get()
+        change = sa.update(profiles).where(self._mine()).values(text=text, updated_at=now)
+        for _ in range(2):  # a second time when somebody deleted it between the two statements
+            if insert_if_new(self._work.execute, profiles, row):
+                return Profile(text, now, now)
+            created_at = self._work.execute(change.returning(profiles.c.created_at)).scalar_one_or_none()
+            if created_at is not None:
+                return Profile(text, created_at, now)
+        raise Conflict("somebody deletes the profile text again and again")
 
     def delete(self) -> None:
         """Delete the text in every branch of this owner; raises NotFound when there is none."""

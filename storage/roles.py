@@ -13,6 +13,9 @@ NOLOGIN_ROLES = ("owner", "resolver", "eraser")
 LOGIN_ROLES = ("app", "worker")
 """`app` works for the bound person; `worker` also scans for work (never identities). Its URL stays out of the doors."""
 
+LOCK_TIMEOUT = "60s"
+"""How long a writer waits for another one's lock on PostgreSQL, before DatabaseUnavailable."""
+
 _CREATE = """
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
@@ -39,8 +42,11 @@ def create_roles(connection: sa.Connection, prefix: str, passwords: dict[str, st
     for role in (*NOLOGIN_ROLES, *LOGIN_ROLES):
         login = "LOGIN" if role in LOGIN_ROLES else "NOLOGIN"
         run(_CREATE.format(role=f"{prefix}_{role}", login=login))
+    for role in LOGIN_ROLES:  # a writer inside another one of the same person would wait for itself for ever
+        _alter(connection, f"{prefix}_{role} SET lock_timeout = '{LOCK_TIMEOUT}'")
     for role, password in passwords.items():
-        _set_password(connection, f"{prefix}_{role}", password)
+        literal = connection.scalar(sa.text("SELECT quote_literal(:password)"), {"password": password})
+        _alter(connection, f"{prefix}_{role} PASSWORD {literal}".replace("%", "%%"))
     for role in NOLOGIN_ROLES:  # the migration runs as them; a superuser may anyway
         run(f"GRANT {prefix}_{role} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE")
     run(f"CREATE SCHEMA IF NOT EXISTS usermemory AUTHORIZATION {prefix}_owner")
@@ -49,7 +55,6 @@ def create_roles(connection: sa.Connection, prefix: str, passwords: dict[str, st
 @retry(
     retry=retry_if_exception_type(sa.exc.DBAPIError), stop=stop_after_attempt(8), wait=wait_random(0, 0.2), reraise=True
 )
-def _set_password(connection: sa.Connection, role: str, password: str) -> None:
-    """Set a password, again where another database of the cluster sets it at the same moment (SQLSTATE XX000)."""
-    literal = connection.scalar(sa.text("SELECT quote_literal(:password)"), {"password": password})
-    connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD {literal}".replace("%", "%%"))
+def _alter(connection: sa.Connection, change: str) -> None:
+    """Alter a role, again where another database of the cluster alters it at the same moment (SQLSTATE XX000)."""
+    connection.exec_driver_sql(f"ALTER ROLE {change}")

@@ -9,7 +9,7 @@ class DatabaseSettings:
     """How to connect."""
 
     pool_size: int = 10
-    """Connections kept open; also the number of threads that work at once."""
+    """Connections for transactions, and as many again for what is done in one statement."""
 
     pool_timeout: float = 30.0
     """Seconds to wait for a free connection before DatabaseUnavailable."""

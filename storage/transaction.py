@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from storage.errors import DatabaseError
 from storage.hot import ChainLink, Head, HotStatements, NewVersion, StoredItem
 
 Clock = Callable[[], datetime]
@@ -26,13 +27,24 @@ class NeedsTransaction(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Stands where the connection was, once a block has ended: it belongs to somebody else by then."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise DatabaseError("these stores were used after the block they belong to had ended")
+
+
+@dataclass(slots=True)
 class Hot:
     """The hot statements for one person on one connection."""
 
     statements: HotStatements
     connection: Any
     owner: UUID
+
+    def end(self) -> None:
+        """Let go of the connection: whoever kept the stores can do nothing with them any more."""
+        self.connection = _Ended()
 
     def read_head(self) -> Head | None:
         """Return the newest version, or None at version 0."""

@@ -45,7 +45,7 @@ class ConversationsWanted(Input):
     """One page of conversations, newest first."""
 
     limit: Annotated[int, Field(description="Entries in the page.", ge=1, le=PAGE_LIMIT)] = 20
-    before: Annotated[datetime | None, Field(description="Only those older than this time.")] = None
+    after: Annotated[str | None, Field(description="The `next` of the page before.")] = None
 
 
 @operation(Effect.WRITE, "POST /conversations/{conversation}/messages", Audience.OPERATOR)
@@ -66,4 +66,4 @@ def list_messages(memory: UserMemory, ask: MessagesWanted) -> Page[Message, int]
 @operation(Effect.READ, "GET /conversations", Audience.OPERATOR)
 def list_conversations(memory: UserMemory, ask: ConversationsWanted) -> Page[Conversation, str]:
     """List conversations, the one with the newest message first. Use it to find a transcript."""
-    return memory.conversations.all(limit=ask.limit, before=ask.before)
+    return memory.conversations.all(limit=ask.limit, after=ask.after)

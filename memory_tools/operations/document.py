@@ -63,7 +63,7 @@ def get_memory_history(memory: UserMemory, ask: HistoryWanted) -> Page[HistoryEn
     return memory.document.history(limit=ask.limit, before=ask.before)
 
 
-@operation(Effect.READ, "GET /document/difference")
+@operation(Effect.READ, "GET /document/difference", Audience.OPERATOR)
 def compare_memory_versions(memory: UserMemory, ask: TwoVersions) -> Patch:
     """Return the JSON Patch that turns one version of the document into another. Use it to see what is new."""
     return memory.document.diff(ask.before, ask.after)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from memory_tools.memory import UserMemory
-from memory_tools.operation import Effect, Input, operation
+from memory_tools.operation import Audience, Effect, Input, operation
 from storage.items import DEFAULT_NAMESPACE, LONGEST_LIST, Item
 from storage.limits import PAGE_LIMIT, VERSION_LIMIT
 from storage.page import Page
@@ -59,7 +59,7 @@ def set_memory_item(memory: UserMemory, ask: NewItem) -> Item:
     return memory.items.set(ask.namespace, ask.key, ask.value, expected_version=ask.expected_version)
 
 
-@operation(Effect.WRITE, "POST /items/{namespace}/{key}/entries")
+@operation(Effect.WRITE, "POST /items/{namespace}/{key}/entries", Audience.OPERATOR)
 def push_memory_item(memory: UserMemory, ask: NewEntry) -> Item:
     """Append a value to the list under a key and keep the newest. Use it for what must not be repeated."""
     return memory.items.push(ask.namespace, ask.key, ask.value, keep=ask.keep)

@@ -48,7 +48,7 @@ EXAMPLES: dict[str, list[Ask]] = {
         {"conversation": "call-2", "messages": [{"role": "user", "content": "hi", "external_id": "1"}]}
     ],
     "list_messages": [{"conversation": "call-1"}, {"conversation": "call-1", "limit": 1, "after": 1}],
-    "list_conversations": [{}, {"limit": 1, "before": "2100-01-01T00:00:00Z"}],
+    "list_conversations": [{}, {"limit": 1, "after": "2100-01-01T00:00:00+00:00 01930000-0000-7000-8000-000000000000"}],
     "list_pending_versions": [{}, {"limit": 1}],
     "get_pending_version": [{"id": "PENDING"}],
     "accept_pending_version": [{"id": "PENDING"}],

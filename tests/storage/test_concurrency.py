@@ -96,7 +96,6 @@ def test_two_new_users_with_one_verified_number_do_not_share_a_memory(
     assert len(contents()["owners"]) == MANY
 
 
-@pytest.mark.xfail(strict=True, reason="resolve() does not lock the number's owner before it looks for a user id")
 @pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has one writer at a time
 def test_a_second_new_user_waits_for_the_first_to_take_the_number(database: Database) -> None:
     caller = require_one_person(resolve(database, Identity.of(phone=PHONE)))

@@ -142,9 +142,11 @@ BEGIN
     SELECT owner_id INTO by_phone FROM usermemory.identities
       WHERE organization_id = org AND kind = 'phone' AND value = phone;
     owner := coalesce(by_user, CASE WHEN user_id IS NULL THEN by_phone END);
-    IF owner IS NULL AND phone_verified AND by_phone IS NOT NULL AND NOT EXISTS (
-        SELECT FROM usermemory.identities WHERE owner_id = by_phone AND kind = 'user') THEN
-      owner := by_phone;
+    IF owner IS NULL AND phone_verified AND by_phone IS NOT NULL THEN
+      PERFORM FROM usermemory.owners WHERE id = by_phone FOR NO KEY UPDATE;  -- two new users want the same number
+      IF NOT EXISTS (SELECT FROM usermemory.identities WHERE owner_id = by_phone AND kind = 'user') THEN
+        owner := by_phone;
+      END IF;
     END IF;
     EXIT WHEN owner IS NOT NULL OR candidate IS NULL;
     WITH first AS (
@@ -180,7 +182,8 @@ BEGIN
   INSERT INTO usermemory.identities (organization_id, kind, value, owner_id, created_at)
     SELECT organization_id, name_kind, name_value, survivor_id, now() FROM usermemory.owners WHERE id = person
     ON CONFLICT DO NOTHING;
-  SELECT named.survivor_id INTO holder FROM usermemory.identities i
+  SELECT CASE WHEN named.survivor_id = me.survivor_id THEN person ELSE named.survivor_id END INTO holder
+    FROM usermemory.identities i
     JOIN usermemory.owners me ON me.id = person AND me.organization_id = i.organization_id
     JOIN usermemory.owners named ON named.id = i.owner_id
     WHERE i.kind = name_kind AND i.value = name_value;
