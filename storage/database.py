@@ -13,6 +13,7 @@ from storage.dialect import (
     begin_to_read,
     begin_to_write,
     end_reading,
+    is_lost,
     is_postgresql,
     make_engine,
     require_whole,
@@ -120,12 +121,13 @@ class Database:
         self._require_open()
         nobody = uuid7()
         with self.translating(), self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
             connection.exec_driver_sql("BEGIN")
             try:
                 hot = Hot(NobodyHot(), None, nobody)
                 yield Stores(Transaction(nobody, (nobody,), hot, self.clock, connection), self.policy)
             finally:
-                roll_back(connection)
+                self._undo(connection, driver)
 
     def single(self, owner: UUID, last_seen: LastSeen | None = None) -> "Single":
         """Give stores without a transaction: each hot statement stands alone, in one round trip.
@@ -147,14 +149,12 @@ class Database:
                     yield transaction
                 finally:
                     transaction.hot.end()
-                require_whole(connection)
+                require_whole(driver)
+                driver.commit()
+                end_reading(driver)
             except BaseException:
-                with suppress(*self.errors):  # the connection may be what broke
-                    roll_back(connection)
-                    end_reading(connection)
+                self._undo(connection, driver)
                 raise
-            driver.commit()
-            end_reading(connection)
 
     def _begun(self, connection: sa.Connection, driver: Any, owner: UUID, writes: bool) -> Transaction:
         """Begin and bind. The transaction is the driver's own: SQLAlchemy takes no part in its beginning or end."""
@@ -169,6 +169,15 @@ class Database:
             me = UUID(survivor(driver, owner))
             branches = list(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
         return Transaction(me, tuple(branches), Hot(self.hot, self.hot.handle(driver), me), self.clock, connection)
+
+    def _undo(self, connection: sa.Connection, driver: Any) -> None:
+        """Roll back what is open; where the server has gone, drop the other idle connections as well."""
+        with suppress(*self.errors):
+            roll_back(driver)
+            end_reading(driver)
+        if is_lost(driver):
+            connection.invalidate()
+            self.engine.dispose()
 
     @contextmanager
     def translating(self) -> Generator[None]:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.compiler import compiles
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from storage.errors import (
     Conflict,
@@ -64,12 +65,23 @@ def _sqlite_engine(url: sa.URL, settings: DatabaseSettings) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _patiently(settings.busy_timeout)(connection.execute, "PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON")
 
     return engine
+
+
+def _patiently(seconds: float) -> Retrying:
+    """Try again while SQLite is busy. Of two that make one new file, it refuses the slower at once at the mode."""
+
+    def busy(error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+    return Retrying(
+        retry=retry_if_exception(busy), stop=stop_after_delay(seconds), wait=wait_random(0, 0.05), reraise=True
+    )
 
 
 def _postgresql_engine(url: sa.URL, settings: DatabaseSettings) -> sa.Engine:
@@ -102,29 +114,32 @@ def begin_to_read(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN READ ONLY")
 
 
-def end_reading(connection: sa.Connection) -> None:
-    """Let a connection write again, once its transaction has ended."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
+def end_reading(driver: Any) -> None:
+    """Let a driver's connection write again, once its transaction has ended."""
+    if isinstance(driver, sqlite3.Connection):
+        driver.execute("PRAGMA query_only = OFF")
 
 
-def roll_back(connection: sa.Connection) -> None:
-    """Undo the open transaction, if one is open.
+def roll_back(driver: Any) -> None:
+    """Undo the transaction that is open on a driver's connection, if one is.
 
     Not through psycopg: its rollback also deallocates every prepared statement of the connection.
     """
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
+    if isinstance(driver, sqlite3.Connection):
         driver.rollback()
     elif driver.info.transaction_status.name in ("INTRANS", "INERROR"):
         driver.pgconn.exec_(b"ROLLBACK")
 
 
-def require_whole(connection: sa.Connection) -> None:
+def require_whole(driver: Any) -> None:
     """Raise DatabaseError when a statement of the transaction failed: PostgreSQL would commit nothing, silently."""
-    info = getattr(connection.connection.driver_connection, "info", None)
-    if info is not None and info.transaction_status.name == "INERROR":
+    if not isinstance(driver, sqlite3.Connection) and driver.info.transaction_status.name == "INERROR":
         raise DatabaseError("a statement of this transaction failed, so nothing of it was kept")
+
+
+def is_lost(driver: Any) -> bool:
+    """Whether the server has gone away from under a driver's connection."""
+    return bool(getattr(driver, "closed", False))
 
 
 _BY_SQLSTATE: dict[str, tuple[type[UserMemoryError], str | None]] = {

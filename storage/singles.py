@@ -67,9 +67,10 @@ class SingleConnections:
         self._free.release()
 
     def discard(self, connection: SingleConnection) -> None:
-        """Close a connection on which something went wrong: nobody knows what state it is in."""
+        """Close a connection on which something went wrong, and those that are idle: the server may have gone."""
         self._free.release()
         connection.driver.close()
+        self.close()
 
     def close(self) -> None:
         """Close every idle connection."""
