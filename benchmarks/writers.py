@@ -17,8 +17,8 @@ from benchmarks.documents import document_of
 from benchmarks.measuring import Report
 from benchmarks.places import Place, postgresql_place, sqlite_place
 from memory_tools import Memory
+from storage.last_seen import LastSeen
 from storage.settings import DatabaseSettings
-from storage.transaction import NeedsTransaction
 
 BARE_TABLES = """
 CREATE TABLE IF NOT EXISTS heads (owner_id int PRIMARY KEY, version bigint NOT NULL, document text NOT NULL);
@@ -37,44 +37,35 @@ INSERT INTO snapshots (owner_id, version, patch) SELECT owner_id, version, %s FR
 def our_writer(url: str, writer: int, people: int, seconds: float, start: Any, done: Any) -> None:
     """Append one fact after the other to one person after the other until the time is up."""
     with Memory.open(url, settings=DatabaseSettings(pool_size=1)) as memory:
-        retries = count_retries(memory)
+        retries = count_retries()
         bound = [memory.of(user=f"person-{people}-{number}") for number in range(people)]
         start.wait()
         end, appended = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             person = bound[(writer * 7 + appended) % people]
             fact = {"fact": f"{writer} {appended} {time.monotonic_ns()}"}
-            person.document.append([{"op": "add", "path": f"/parts/w{writer}-{appended % 40}", "value": fact}])
+            person.document.append([{"op": "add", "path": f"/parts/writer-{writer}", "value": fact}])
             appended += 1
         done.put((appended, retries()))
 
 
-def count_retries(memory: Memory) -> Callable[[], int]:
-    """Return a function that says how many appends were done again in a transaction."""
-    single, retried = memory.database.single, [0]
+def count_retries() -> Callable[[], int]:
+    """Return a function that says how many saves of this process were tried again."""
+    retried = [0]
+    for name in ("guessed_wrong", "race_lost"):
+        noted = getattr(LastSeen, name)
 
-    def counting(*arguments: Any) -> Any:
-        return _Counting(single(*arguments), retried)
+        def counting(last_seen: LastSeen, noted: Callable[[LastSeen], None] = noted) -> None:
+            retried[0] += 1
+            noted(last_seen)
 
-    memory.database.single = counting  # type: ignore[method-assign]
+        setattr(LastSeen, name, counting)
     return lambda: retried[0]
-
-
-class _Counting:
-    def __init__(self, inner: Any, retried: list[int]) -> None:
-        self._inner, self._retried = inner, retried
-
-    def __enter__(self) -> Any:
-        return self._inner.__enter__()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
-        self._retried[0] += isinstance(error, NeedsTransaction)
-        return self._inner.__exit__(kind, error, trace)
 
 
 def bare_writer(url: str, writer: int, people: int, seconds: float, start: Any, done: Any) -> None:
     """Run the bare statement until the time is up."""
-    document = "x" * 2_000
+    document = "x" * 2_600
     with psycopg.connect(url, autocommit=True) as connection:
         start.wait()
         end, appended = time.monotonic() + seconds, 0

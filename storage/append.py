@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-import sqlalchemy as sa
-
 from storage.canonical import loads
 from storage.chain import reconstruct
 from storage.change import Change, change_between
@@ -20,7 +18,7 @@ from storage.patch import apply, check_patch
 from storage.pending import PendingStore
 from storage.policy import DocumentPolicy
 from storage.provenance import Provenance, provenance_text
-from storage.tables import heads, instant
+from storage.tables import instant
 from storage.transaction import NeedsTransaction, SingleStatement, Work
 
 Proposal = Callable[[], Patch | Document]
@@ -53,18 +51,20 @@ class Append:
 
     def _by_guess(self, proposal: Proposal, provenance: Provenance, expected: int | None) -> Outcome | None:
         """Save on top of what this process saved last; None where only the truth can tell what becomes of it."""
-        seen = self._last_seen.recall()
+        seen = self._last_seen.take()
         if seen is None:
             return None
-        self._last_seen.forget()
         outcome: Outcome | None = None
         with suppress(UserMemoryError):  # what the guess refuses, the truth may accept
-            outcome = self._certainly(self._attempt(*seen, proposal, provenance, expected))
+            outcome = self._attempt(*seen, proposal, provenance, expected)
+            if outcome is None:
+                self._last_seen.guessed_wrong()
         return outcome if isinstance(outcome, Saved) else None
 
     def _certainly(self, outcome: Outcome | None) -> Outcome:
         """Return the outcome; a lost race is settled under the head's row lock, in a transaction."""
         if outcome is None:
+            self._last_seen.race_lost()
             raise NeedsTransaction
         return outcome
 
@@ -88,7 +88,6 @@ class Append:
             return Held(version, pending, objections, change.patch)
         new = self._new_version(head, change, provenance)
         if not self._work.hot.save_version(new):
-            self._last_seen.race_lost()
             return None
         if isinstance(self._work, SingleStatement):  # a transaction may still fail to commit
             self._last_seen.remember(new.as_head(), change.after)
@@ -99,10 +98,8 @@ class Append:
         return head, {} if head is None else loads(head.document)
 
     def _lock_head(self) -> tuple[Head | None, Document]:
-        columns = [heads.c[name] for name in Head._fields]
-        mine = sa.select(*columns).where(heads.c.owner_id == self._work.owner)
-        row = self._work.execute(mine.with_for_update(key_share=True)).one_or_none()
-        return (None, {}) if row is None else (Head._make(row), loads(row.document))
+        head = self._work.hot.lock_head()
+        return head, {} if head is None else loads(head.document)
 
     def _wanted(
         self, change: Patch | Document, expected: int | None, version: int, current: Document

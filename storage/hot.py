@@ -1,4 +1,4 @@
-"""Hot statements: the five that decide how fast memory is, straight to the driver, in two variants of one signature.
+"""Hot statements: the six that decide how fast memory is, straight to the driver, in two variants of one signature.
 
 Each names its person itself, so that it may run alone (one round trip, its own transaction) as well as inside a
 transaction that is bound already. An id of a merged person reaches the survivor.
@@ -79,6 +79,9 @@ class HotStatements(Protocol):
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Raises Erased or NotFound when there is no such person."""
 
+    def lock_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head under its row lock, in a transaction bound to this very person."""
+
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
 
@@ -150,6 +153,10 @@ class SqliteHot:
             survivor(connection, person)
             return None
         return Head._make(row)
+
+    def lock_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head: a transaction that writes has the whole file's lock already."""
+        return self.read_head(connection, person)
 
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
@@ -224,12 +231,14 @@ def survivor(connection: Any, person: UUID) -> str:
 
 POSTGRESQL = {
     "read_head": "SELECT * FROM usermemory.read_head($1)",
+    "lock_head": "SELECT version, document, updated_by, checkpoint_version, patch_bytes, updated_at"
+    " FROM usermemory.heads WHERE owner_id = $1 FOR NO KEY UPDATE",
     "read_chain": "SELECT * FROM usermemory.read_chain($1, $2)",
     "save_version": "SELECT usermemory.save_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     "read_item": "SELECT * FROM usermemory.read_item($1, $2, $3)",
     "set_item": "SELECT * FROM usermemory.set_item($1, $2, $3, $4, $5, $6)",
 }
-"""Every statement of the server's variant: functions that bind the person first (migration 0003)."""
+"""Every statement of the server's variant: all but `lock_head` are functions that bind the person (migration 0003)."""
 
 
 class PostgresHot:
@@ -247,11 +256,16 @@ class PostgresHot:
 
     def read_head(self, connection: Any, person: UUID) -> Head | None:
         """Return the head, or None at version 0. Erased and NotFound come from `bind` in the database."""
-        version, document, updated_by, checkpoint_version, patch_bytes, updated_at = connection.call(
-            POSTGRESQL["read_head"], person
-        )[0]
-        if version is None:
+        return self._head(connection.call(POSTGRESQL["read_head"], person))
+
+    def lock_head(self, connection: Any, person: UUID) -> Head | None:
+        """Return the head under its row lock; the person is bound already."""
+        return self._head(connection.call(POSTGRESQL["lock_head"], person))
+
+    def _head(self, rows: list[Any]) -> Head | None:
+        if not rows or rows[0][0] is None:
             return None
+        version, document, updated_by, checkpoint_version, patch_bytes, updated_at = rows[0]
         return Head(int(version), document, updated_by, int(checkpoint_version), int(patch_bytes), updated_at)
 
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:

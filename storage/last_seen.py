@@ -7,8 +7,8 @@ done again from the truth. It saves the read before a write where one process wr
 from storage.hot import Head
 from storage.json_types import Document
 
-TURNS_UNDER_LOCK = 16
-"""Saves that lock the head first after a race was lost, before one is tried without again."""
+TURNS = 16
+"""Saves that go the careful way after a guess was wrong or a race lost, before the quick way is tried again."""
 
 
 class LastSeen:
@@ -16,23 +16,26 @@ class LastSeen:
 
     def __init__(self) -> None:
         self._seen: tuple[Head, Document] | None = None
+        self._turns_without_guess = 0
         self._turns_under_lock = 0
 
-    def recall(self) -> tuple[Head, Document] | None:
-        """Return the head and its document, which nobody may change."""
-        return self._seen
+    def take(self) -> tuple[Head, Document] | None:
+        """Return the head and its document, which nobody may change, and forget them; None where a guess is no use."""
+        self._turns_without_guess -= self._turns_without_guess > 0
+        seen, self._seen = self._seen, None
+        return None if self._turns_without_guess else seen
 
     def remember(self, head: Head, document: Document) -> None:
         """Keep what was just saved; `document` belongs to nobody else."""
         self._seen = head, document
 
-    def forget(self) -> None:
-        """Drop a guess that did not hold."""
-        self._seen = None
+    def guessed_wrong(self) -> None:
+        """Note that somebody else writes here too: a guess costs a round trip, and more than reading would."""
+        self._turns_without_guess = TURNS
 
     def race_lost(self) -> None:
-        """Note that somebody else writes here too: a lost race is paid for with a wait in the head's queue."""
-        self._turns_under_lock = TURNS_UNDER_LOCK
+        """Note that somebody writes here at the very same time: a lost race costs a wait in the head's queue."""
+        self._turns_under_lock = TURNS
 
     def expects_a_race(self) -> bool:
         """Whether the next save does better to lock the head first; each answer uses up a turn."""

@@ -20,6 +20,10 @@ class NobodyHot:
         """There is no document."""
         return None
 
+    def lock_head(self, connection: Any, person: UUID) -> Head | None:
+        """There is no document."""
+        return None
+
     def read_chain(self, connection: Any, person: UUID, version: int) -> Sequence[ChainLink]:
         """There are no versions."""
         return []

@@ -7,7 +7,7 @@ the same settings, and belong to nobody else.
 import os
 from collections import deque
 from collections.abc import Callable
-from threading import BoundedSemaphore
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -32,7 +32,9 @@ class SingleConnections:
         self._engine = engine
         self._handle = handle
         self._timeout = settings.pool_timeout
-        self._free = BoundedSemaphore(settings.pool_size)
+        self._free: SimpleQueue[None] = SimpleQueue()  # one token for each connection that may be taken
+        for _ in range(settings.pool_size):
+            self._free.put(None)
         self._shared = is_in_memory(engine)
         self._idle: deque[SingleConnection] = deque()
         self._process = os.getpid()
@@ -44,8 +46,10 @@ class SingleConnections:
         """
         if self._shared:
             raise NeedsTransaction
-        if not self._free.acquire(timeout=self._timeout):
-            raise DatabaseUnavailable("no database connection became free in time")
+        try:
+            self._free.get(timeout=self._timeout)
+        except Empty:
+            raise DatabaseUnavailable("no database connection became free in time") from None
         if self._process != os.getpid():  # forked: the parent's connections are not ours to use or to close
             self._idle, self._process = deque(), os.getpid()
         try:
@@ -58,17 +62,17 @@ class SingleConnections:
             pooled.detach()
             return SingleConnection(connection, self._handle(connection))
         except BaseException:
-            self._free.release()
+            self._free.put(None)
             raise
 
     def give_back(self, connection: SingleConnection) -> None:
         """Keep a connection for the next one."""
         self._idle.append(connection)
-        self._free.release()
+        self._free.put(None)
 
     def discard(self, connection: SingleConnection) -> None:
         """Close a connection on which something went wrong, and those that are idle: the server may have gone."""
-        self._free.release()
+        self._free.put(None)
         connection.driver.close()
         self.close()
 

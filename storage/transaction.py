@@ -50,6 +50,10 @@ class Hot:
         """Return the newest version, or None at version 0."""
         return self.statements.read_head(self.connection, self.owner)
 
+    def lock_head(self) -> Head | None:
+        """Return the newest version, which nobody else can move before this transaction ends."""
+        return self.statements.lock_head(self.connection, self.owner)
+
     def read_chain(self, version: int) -> list[ChainLink]:
         """Return the rows from the nearest snapshot checkpoint at or below `version` up to it."""
         return list(self.statements.read_chain(self.connection, self.owner, version))
