@@ -138,6 +138,19 @@ class Database:
         return Single(self, owner, last_seen)
 
     @contextmanager
+    def single_handle(self) -> Generator[Any]:
+        """Give what one statement runs on, for the module that looks people up before anybody is bound."""
+        self._require_open()
+        single = self.singles.take()
+        try:
+            with self.translating():
+                yield single.handle
+        except BaseException:
+            self.singles.discard(single)
+            raise
+        self.singles.give_back(single)
+
+    @contextmanager
     def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
         """Open a bound transaction, for the modules of this package that need the statements themselves."""
         self._require_open()

@@ -1,8 +1,8 @@
 """Directory: who is who. The only module that reads across owners, and only ids, counters and times."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from storage.dialect import begin_to_write
 from storage.errors import IdentityConflict, InvalidIdentity, NotFound
 from storage.identity import Identity, parse_phone
 from storage.tables import erasures, identities, metadata, owners
+from storage.transaction import NeedsTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +106,33 @@ def erase(database: Database, owner: UUID) -> None:
 def _resolve(database: Database, identity: Identity, candidate: UUID | None) -> Resolved | None:
     names = dict(identity.names)
     asked = (identity.organization, names.get("user"), names.get("phone"), identity.phone_verified)
-    with database.translating(), database.engine.connect() as connection:
+    with suppress(NeedsTransaction), database.single_handle() as handle:
         if database.on_postgresql:
-            driver: Any = connection.connection.driver_connection
-            owner, other = driver.execute(
-                "SELECT * FROM usermemory.resolve(%s, %s, %s, %s, %s)", (*asked, candidate)
-            ).fetchone()
-            return None if owner is None else Resolved(owner, other)
+            owner, other = handle.call(_RESOLVE, *asked, candidate)[0]
+            return None if owner is None else Resolved(UUID(owner), UUID(other) if other else None)
+        if len(names) == 1:  # nothing to link and nobody to be in conflict with
+            [(kind, value)] = identity.names
+            row = handle.execute(_KNOWN, (identity.organization, kind, value)).fetchone()
+            if row is not None or candidate is None:
+                return None if row is None else Resolved(UUID(row[0]), None)
+    return _resolve_on_sqlite(database, asked, candidate)
+
+
+_RESOLVE = "SELECT * FROM usermemory.resolve($1, $2, $3, $4, $5)"
+
+_KNOWN = "SELECT owner_id FROM identities WHERE organization_id = ? AND kind = ? AND value = ?"
+
+
+def _resolve_on_sqlite(
+    database: Database, asked: tuple[str, str | None, str | None, bool], candidate: UUID | None
+) -> Resolved | None:
+    with database.translating(), database.engine.connect() as connection:
         found = _look_up(connection, *asked)
         if candidate is None or (found is not None and not _would_link(connection, found, *asked)):
             return found
         begin_to_write(connection)  # looked up again inside: somebody may have been faster
         try:
-            found = _resolve_on_sqlite(connection, database, *asked, candidate)
+            found = _make_on_sqlite(connection, database, *asked, candidate)
         except BaseException:
             connection.rollback()
             raise
@@ -155,7 +170,7 @@ def _would_link(
     return None in (_holder(connection, organization, "user", user), _holder(connection, organization, "phone", phone))
 
 
-def _resolve_on_sqlite(
+def _make_on_sqlite(
     connection: sa.Connection,
     database: Database,
     organization: str,

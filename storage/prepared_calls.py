@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-Parameter = str | int | UUID | datetime | None
+Parameter = str | int | bool | UUID | datetime | None
 
 Row = list[str | None]
 
