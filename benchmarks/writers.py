@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import click
 import psycopg
@@ -17,6 +18,8 @@ from benchmarks.documents import document_of
 from benchmarks.measuring import Report
 from benchmarks.places import Place, postgresql_place, sqlite_place
 from memory_tools import Memory
+from storage.directory import find
+from storage.identity import Identity
 from storage.last_seen import LastSeen
 from storage.settings import DatabaseSettings
 
@@ -76,6 +79,39 @@ def bare_writer(url: str, writer: int, people: int, seconds: float, start: Any, 
         done.put((appended, 0))
 
 
+BOUND_APPEND = """
+WITH head AS (
+  UPDATE usermemory.heads SET version = version + 1, document = %s, updated_at = now()
+  WHERE owner_id = usermemory.bound_owner() RETURNING owner_id, version)
+INSERT INTO usermemory.snapshots (owner_id, version, patch, provenance, created_at)
+  SELECT owner_id, version, %s, '{"actor":"user","through":"bare","trust":"user"}', now() FROM head
+"""
+
+
+def bound_writer(url: str, writer: int, people: int, seconds: float, start: Any, done: Any) -> None:
+    """Run the same statement on our tables: bound, with row security and foreign keys, in a transaction."""
+    document = "x" * 2_600
+    with Memory.open(url, settings=DatabaseSettings(pool_size=1)) as memory:
+        owners = [find_owner(memory, f"bare-{people}-{number}") for number in range(people)]
+    with psycopg.connect(url, autocommit=True) as connection:
+        start.wait()
+        end, appended = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            person = owners[(writer * 7 + appended) % people]
+            with connection.transaction():
+                connection.execute("SELECT usermemory.bind_to_write(%s)", (person,))
+                connection.execute(BOUND_APPEND, (document, '[{"op":"add"}]'))
+            appended += 1
+        done.put((appended, 0))
+
+
+def find_owner(memory: Memory, user: str) -> UUID:
+    """Return the stored id of a person who is known."""
+    found = find(memory.database, Identity.of(user=user))
+    assert found is not None
+    return found.owner
+
+
 def run(writer: Callable[..., None], url: str, people: int, seconds: float, writers: int = 8) -> tuple[float, int, int]:
     """Let the writers work at once; return appends per second, appends, and retries."""
     context = multiprocessing.get_context("spawn")
@@ -101,20 +137,25 @@ def on_postgresql(place: Place, report: Report, seconds: float, rounds: int) -> 
     bare_url = place.plain.info.dsn
     place.plain.execute("INSERT INTO heads SELECT n, 0, '' FROM generate_series(0, 49) n")
     for people in (1, 50):
-        ours, bare, appended, retried = [], [], 0, 0
+        ours, bare, bound, appended, retried = [], [], [], 0, 0
         for number in range(people):
             place.memory.of(user=f"person-{people}-{number}").document.append({**document_of(2_000)})
+            place.memory.of(user=f"bare-{people}-{number}").document.append({**document_of(2_000)})
         for _ in range(rounds):
             rate, count, retries = run(our_writer, place.url, people, seconds)
             ours.append(rate)
             appended, retried = appended + count, retried + retries
             bare.append(run(bare_writer, bare_url, people, seconds)[0])
+            bound.append(run(bound_writer, place.url, people, seconds)[0])
         kept = sum(
             place.memory.of(user=f"person-{people}-{number}").document.current().version - 1 for number in range(people)
         )
         where = "one person" if people == 1 else f"{people} people"
         report.add(f"PostgreSQL, 8 writers, {where}: appends per second", max(ours), unit="/s")
         report.add(f"PostgreSQL, 8 writers, {where}: the bare statement", max(bare), unit="/s")
+        report.add(f"PostgreSQL, 8 writers, {where}: the same statement, bound on our tables", max(bound), unit="/s")
+        of_bound = sorted(bound)[len(bound) // 2] / sorted(ours)[len(ours) // 2]
+        report.add(f"PostgreSQL, 8 writers, {where}: the bound statement / ours", of_bound)
         share = sorted(bare)[len(bare) // 2] / sorted(ours)[len(ours) // 2]
         report.add(f"PostgreSQL, 8 writers, {where}: bare / ours", share, 1 / 0.6)
         report.add(f"PostgreSQL, 8 writers, {where}: retries per append", retried / appended, 1)
