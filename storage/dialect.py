@@ -1,4 +1,4 @@
-"""Dialect: the one place at run time that asks which database it is."""
+"""Dialect: what differs between the databases at run time; who must know which one it is asks here."""
 
 import sqlite3
 from collections.abc import Callable, Mapping

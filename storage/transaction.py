@@ -27,11 +27,14 @@ class NeedsTransaction(Exception):
     """
 
 
+_ENDED = "these stores were used after the block they belong to had ended"
+
+
 class _Ended:
     """Stands where the connection was, once a block has ended: it belongs to somebody else by then."""
 
     def __getattr__(self, name: str) -> Any:
-        raise DatabaseError("these stores were used after the block they belong to had ended")
+        raise DatabaseError(_ENDED)
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class Transaction:
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
         """Run one statement of SQLAlchemy Core."""
+        if self.connection.closed:
+            raise DatabaseError(_ENDED)
         return self.connection.execute(statement, parameters)
 
 

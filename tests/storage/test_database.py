@@ -305,3 +305,15 @@ def run(administrator: sa.Engine, *statements: str) -> None:
     with administrator.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
+
+
+def test_stores_are_of_no_use_after_their_block(database: Database, ada: UUID) -> None:
+    with database.begin(ada) as stores:
+        stores.items.set("prefs", "tone", "warm")
+    with database.single(ada) as single:
+        single.items.get("prefs", "tone")
+    for ended in (stores, single):
+        with pytest.raises(DatabaseError):
+            ended.items.get("prefs", "tone")
+    with pytest.raises(DatabaseError):
+        stores.items.in_namespace("prefs")
