@@ -51,7 +51,7 @@ class Append:
 
     def _by_guess(self, proposal: Proposal, provenance: Provenance, expected: int | None) -> Outcome | None:
         """Save on top of what this process saved last; None where only the truth can tell what becomes of it."""
-        seen = self._last_seen.take()
+        seen = self._last_seen.take(self._work.hot.connection)
         if seen is None:
             return None
         outcome: Outcome | None = None
@@ -90,7 +90,7 @@ class Append:
         if not self._work.hot.save_version(new):
             return None
         if isinstance(self._work, SingleStatement):  # a transaction may still fail to commit
-            self._last_seen.remember(new.as_head(), change.after)
+            self._last_seen.remember(new.as_head(), change.after, self._work.hot.connection)
         return Saved(version + 1, change.patch, merged)
 
     def _read_head(self) -> tuple[Head | None, Document]:

@@ -1,8 +1,11 @@
 """Last seen: the head as this process saved it last, which its next save tries first.
 
 It is a guess: compare-and-set in the database tells whether it still holds, and whatever a guess does not settle is
-done again from the truth. It saves the read before a write where one process writes on and on.
+done again from the truth. It saves the read before a write where one process writes on and on. It is only good on the
+very connection that saved it: behind another one may be another server, on which the same version says something else.
 """
+
+from typing import Any
 
 from storage.hot import Head
 from storage.json_types import Document
@@ -16,17 +19,19 @@ class LastSeen:
 
     def __init__(self) -> None:
         self._seen: tuple[Head, Document] | None = None
+        self._connection: Any = None
         self._turns_without_guess = 0
         self._turns_under_lock = 0
 
-    def take(self) -> tuple[Head, Document] | None:
+    def take(self, connection: Any) -> tuple[Head, Document] | None:
         """Return the head and its document, which nobody may change, and forget them; None where a guess is no use."""
         self._turns_without_guess -= self._turns_without_guess > 0
         seen, self._seen = self._seen, None
-        return None if self._turns_without_guess else seen
+        return None if self._turns_without_guess or connection is not self._connection else seen
 
-    def remember(self, head: Head, document: Document) -> None:
-        """Keep what was just saved; `document` belongs to nobody else."""
+    def remember(self, head: Head, document: Document, connection: Any) -> None:
+        """Keep what was just saved on `connection`; `document` belongs to nobody else."""
+        self._connection = connection
         self._seen = head, document
 
     def guessed_wrong(self) -> None:

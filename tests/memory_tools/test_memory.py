@@ -25,6 +25,7 @@ from storage.identity import Identity
 from storage.outcome import Held, Saved, Unchanged
 from storage.provenance import by_agent, by_operator
 from storage.snapshots import Snapshot
+from storage.tables import heads, snapshots
 from tests.contents import Contents, canonically, proven_versions, rows_of
 
 PHONE = "+16502530000"
@@ -269,6 +270,22 @@ def test_what_was_undone_is_not_built_on(memory: Memory, administrator: sa.Engin
     found = find(memory.database, one.identity)
     assert found is not None
     assert proven_versions(administrator, found.owner)[-1] == '{"facts":["other\'s","one\'s"]}'
+
+
+def test_what_was_saved_through_another_connection_is_read_again(memory: Memory, administrator: sa.Engine) -> None:
+    """After a failover the same version may say something else: there, a save never reached the server in force."""
+    person = memory.of(user="ada")
+    person.document.append({"facts": ["lost"]})
+    found = find(memory.database, person.identity)
+    assert found is not None
+    memory.database.singles.close()
+    with administrator.begin() as connection:
+        for table, column in ((heads, heads.c.document), (snapshots, snapshots.c.checkpoint)):
+            connection.execute(sa.update(table).values({column.name: '{"facts":["kept"]}'}))
+        patch = '[{"op":"add","path":"/facts","value":["kept"]}]'
+        connection.execute(sa.update(snapshots).values(patch=patch))
+    person.document.append([{"op": "add", "path": "/facts/-", "value": "new"}])
+    assert proven_versions(administrator, found.owner)[-1] == '{"facts":["kept","new"]}'
 
 
 def fail_after_saving(person: UserMemory) -> None:
