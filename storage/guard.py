@@ -8,7 +8,7 @@ from unicodedata import category, normalize
 from storage.equality import same
 from storage.errors import InvalidInput
 from storage.json_types import Document, Json
-from storage.loss import Change, lost_share, replaced_texts
+from storage.loss import Loss, lost_share, replaced_texts
 from storage.pointer import pointer
 from storage.trust import Trust
 from storage.words import appearance, look_alike
@@ -88,7 +88,7 @@ def examine(
     if trust >= Trust.OPERATOR or (narrowed is None and same(before, after)):
         return ()
     objections = _low_trust(trust, rules) + _protected(before, after, rules)
-    return tuple(objections + _loss(before, after, rules, Change(*(narrowed or (before, after)))))
+    return tuple(objections + _loss(before, after, rules, Loss(*(narrowed or (before, after)))))
 
 
 def _low_trust(trust: Trust, rules: GuardRules) -> list[Objection]:
@@ -176,13 +176,13 @@ def _end_of(piece: str, text: str, start: int) -> int:
     return -1
 
 
-def _loss(before: Document, after: Document, rules: GuardRules, change: Change) -> list[Objection]:
+def _loss(before: Document, after: Document, rules: GuardRules, loss: Loss) -> list[Objection]:
     """Object to each long text that was replaced, and to the loss of too much of the whole."""
     objections = []
-    for text, share in replaced_texts(change, most=rules.text_loss, long=rules.long_text):
+    for text, share in replaced_texts(loss, most=rules.text_loss, long=rules.long_text):
         message = f"{share:.0%} of the telling words of a long text are gone; {rules.text_loss:.0%} may go."
         objections.append(Objection("text_replaced", pointer(text.place), round(share, 4), message))
-    whole = lost_share(change, before, after, most=rules.loss, floor=rules.loss_floor)
+    whole = lost_share(loss, before, after, most=rules.loss, floor=rules.loss_floor)
     if whole is not None:
         message = f"{whole:.0%} of the words of the document are gone; {rules.loss:.0%} may go."
         objections.append(Objection("loss", "", round(whole, 4), message))

@@ -19,7 +19,7 @@ class ReplacedText:
     """The part of it that is not there any more."""
 
 
-class Change:
+class Loss:
     """What a change took away and what it brought, without the parts of the documents that are equal.
 
     Equal parts have equal words, so leaving them out changes no count of what is lost.
@@ -79,22 +79,22 @@ class Change:
             self.come += _texts(new, place[-1])
 
 
-def lost_share(change: Change, before: Document, after: Document, *, most: float, floor: int) -> float | None:
+def lost_share(loss: Loss, before: Document, after: Document, *, most: float, floor: int) -> float | None:
     """Return the share of the old words that is gone when that is more than `most`, else None.
 
     A word is gone as often as the new document has it less often than the old one, wherever it stands. A text that
     the old document had several times, and the new one still has once, is not gone. Up to `floor` words may always go,
     unless no word is left. Cheap bounds come first; what they let through, the full count would let through too.
     """
-    if not change.gone:
+    if not loss.gone:
         return None
     emptied = not _says_anything(after, "")
-    if not emptied and sum(map(most_words, change.gone)) <= floor:
+    if not emptied and sum(map(most_words, loss.gone)) <= floor:
         return None
-    gone = _words(change.gone)
+    gone = _words(loss.gone)
     if not emptied and len(gone) <= floor:
         return None
-    lost = Counter(gone) - Counter(_words(change.come))
+    lost = Counter(gone) - Counter(_words(loss.come))
     count = lost.total()
     if not count or (not emptied and count <= floor):
         return None
@@ -107,14 +107,14 @@ def lost_share(change: Change, before: Document, after: Document, *, most: float
     return count / total if emptied or (count > floor and count > total * most) else None
 
 
-def replaced_texts(change: Change, *, most: float, long: int) -> Iterator[tuple[ReplacedText, float]]:
+def replaced_texts(loss: Loss, *, most: float, long: int) -> Iterator[tuple[ReplacedText, float]]:
     """Yield each long text that lost more than `most` of its telling words, with that share.
 
     A text is long from `long` different telling words on. A word is lost when it is neither in what took the text's
     place nor in anything else that is new.
     """
     new: set[str] | None = None
-    for text in change.texts:
+    for text in loss.texts:
         # What is lost is in the stretch that changed, and this is mostly short.
         gone = telling_words(text.stretch)
         if len(gone) <= most * long:
@@ -123,7 +123,7 @@ def replaced_texts(change: Change, *, most: float, long: int) -> Iterator[tuple[
         if len(telling) < long:
             continue
         if new is None:
-            new = set().union(*map(telling_words, change.come))
+            new = set().union(*map(telling_words, loss.come))
         kept = telling_words(text.after) if isinstance(text.after, str) else set()
         share = len(gone - kept - new) / len(telling)
         if share > most:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from storage.dialect import is_postgresql, make_engine, translated
-from storage.errors import NotMigrated
+from storage.errors import NotMigrated, UnsafeRole
 from storage.roles import LOGIN_ROLES, checked_prefix, create_roles
 from storage.settings import DatabaseSettings
 
@@ -42,7 +42,13 @@ def migrate(url: str, settings: DatabaseSettings | None = None, *, to: str = HEA
             connection.exec_driver_sql("COMMIT")
         return _application_url(engine.url, f"{prefix}_app")
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
-        raise translated(error) from error  # an administrator's work: nobody's memory is in the message
+        refusal = translated(error)
+        if isinstance(refusal, UnsafeRole):
+            refusal = UnsafeRole(
+                f"this administrator may not act for the roles {settings.role_prefix}_*: "
+                "migrate as whoever made them, or as a superuser"
+            )
+        raise refusal from error  # an administrator's work: nobody's memory is in the message
     finally:
         engine.dispose()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.errors import InvalidInput
 from storage.guard import GuardRules, Objection, examine
 from storage.json_types import Document, Json
-from storage.loss import Change, lost_share, replaced_texts
+from storage.loss import Loss, lost_share, replaced_texts
 from storage.provenance import Trust
 from storage.words import has_words, look_alike, most_words, rewritten, telling_words, words
 
@@ -400,7 +400,7 @@ documents = st.dictionaries(st.sampled_from(["a", "b", "c", "summary"]), members
 def test_loss_is_what_counting_every_word_of_both_documents_says(
     before: Document, after: Document, most: float, floor: int
 ) -> None:
-    share = lost_share(Change(before, after), before, after, most=most, floor=floor)
+    share = lost_share(Loss(before, after), before, after, most=most, floor=floor)
     lost, total = counted(before, after)
     emptied = not any(has_words(text) for text in texts_of(after))
     if total and counted_before_repetition(before, after) and (emptied or (lost > floor and lost > total * most)):
@@ -416,7 +416,7 @@ def test_an_edit_inside_a_document_is_counted_like_a_change_of_all_of_it(
 ) -> None:
     name = data.draw(st.sampled_from(sorted(after) or ["a"]))
     edited = before | {name: after.get(name)}
-    share = lost_share(Change(before, edited), before, edited, most=0, floor=0)
+    share = lost_share(Loss(before, edited), before, edited, most=0, floor=0)
     lost, total = counted(before, edited)
     assert share == (lost / total if lost else None) or not any(map(has_words, texts_of(edited)))
 
@@ -432,7 +432,7 @@ def test_leaving_out_what_two_texts_begin_and_end_with_changes_no_count(before: 
 @EXAMPLES
 @given(before=sentences, after=sentences, most=st.sampled_from([0, 0.5, 0.7, 0.95]), long=st.integers(1, 5))
 def test_a_replaced_text_is_what_comparing_all_its_words_says(before: str, after: str, most: float, long: int) -> None:
-    found = [share for _, share in replaced_texts(Change({"t": before}, {"t": after}), most=most, long=long)]
+    found = [share for _, share in replaced_texts(Loss({"t": before}, {"t": after}), most=most, long=long)]
     telling = telling_words(before)
     share = len(telling - telling_words(after)) / len(telling) if telling else 0
     assert found == ([share] if len(telling) >= long and share > most else [])
