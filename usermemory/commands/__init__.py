@@ -34,6 +34,6 @@ def main() -> None:
     Answers go to stdout, everything else to stderr. Exit codes: 0 done (also when nothing changed, or the change is
     held), 1 refused, 2 wrong usage or nobody named, 3 not found, 4 conflict.
 
-    USERMEMORY_DATABASE, USERMEMORY_ORGANIZATION, USERMEMORY_USER and USERMEMORY_PHONE stand in for the options of the
-    same names. Without a database named, memory is kept in an SQLite file of your own.
+    USERMEMORY_DATABASE, USERMEMORY_ORGANIZATION, USERMEMORY_USER, USERMEMORY_PHONE and USERMEMORY_REGION stand in for
+    the options of the same names. Without a database named, memory is kept in an SQLite file of your own.
     """

@@ -40,6 +40,13 @@ _whose = (
         help="The phone number; alone it names the person, beside a user id it decides nothing.",
     ),
     click.option(
+        "--region",
+        metavar="CODE",
+        envvar="USERMEMORY_REGION",
+        show_envvar=True,
+        help="The country (ISO 3166, such as US) of a phone number without a country code.",
+    ),
+    click.option(
         "--organization",
         metavar="ID",
         envvar="USERMEMORY_ORGANIZATION",
@@ -65,12 +72,20 @@ def for_person(command: Callable[..., None]) -> Callable[..., None]:
 
     @on_database
     @wraps(command)
-    def run(url: str, screen: Screen, user: str | None, phone: str | None, organization: str, **rest: Any) -> None:
+    def run(
+        url: str,
+        screen: Screen,
+        user: str | None,
+        phone: str | None,
+        region: str | None,
+        organization: str,
+        **rest: Any,
+    ) -> None:
         if phone is not None and _only_in_environment("user") and not _only_in_environment("phone"):
             user = None  # who is named here and now is meant, not who the shell was set up for
         if user is None and phone is None:
             raise NoIdentity("Nobody was named: give --user, --phone, or both.")
-        with Memory.open(url, through="cli") as memory:
+        with Memory.open(url, through="cli", default_region=region) as memory:
             command(person=_bound(memory, user, phone, organization), screen=screen, **rest)
 
     for option in reversed(_whose):
@@ -82,7 +97,9 @@ def _bound(memory: Memory, user: str | None, phone: str | None, organization: st
     try:
         return memory.of(user=user, phone=phone, organization=organization)
     except NoIdentity:
-        message = "The phone number names nobody: write it with its country code, such as +12025550123."
+        message = (
+            "The phone number names nobody: write it with its country code, such as +12025550123, or give --region."
+        )
         raise NoIdentity(message) from None
 
 
