@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from storage.database import Database
 from storage.directory import resolve
@@ -16,6 +17,10 @@ from tests.clock import Clock
 from tests.contents import Contents, administrators_engine, everything
 from tests.postgres import Cluster, running_cluster
 from tests.statement_guard import watch
+
+# A busy machine is slow, which is no fault of a property.
+settings.register_profile("usermemory", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("usermemory")
 
 BACKENDS = ("sqlite", "postgresql")
 
