@@ -25,9 +25,11 @@ class LastSeen:
 
     def take(self, connection: Any) -> tuple[Head, Document] | None:
         """Return the head and its document, which nobody may change, and forget them; None where a guess is no use."""
-        self._turns_without_guess -= self._turns_without_guess > 0
         seen, self._seen = self._seen, None
-        return None if self._turns_without_guess or connection is not self._connection else seen
+        if self._turns_without_guess:
+            self._turns_without_guess -= 1
+            return None
+        return seen if connection is self._connection else None
 
     def remember(self, head: Head, document: Document, connection: Any) -> None:
         """Keep what was just saved on `connection`; `document` belongs to nobody else."""
@@ -44,5 +46,7 @@ class LastSeen:
 
     def expects_a_race(self) -> bool:
         """Whether the next save does better to lock the head first; each answer uses up a turn."""
-        self._turns_under_lock -= self._turns_under_lock > 0
-        return self._turns_under_lock > 0
+        if self._turns_under_lock:
+            self._turns_under_lock -= 1
+            return True
+        return False
