@@ -20,8 +20,9 @@ import click
 
 from benchmarks.measuring import Report
 from benchmarks.places import Place, postgresql_place, sqlite_place
-from graphs.context import MemoryContext
+from graphs.testing import ScriptedChatModel
 from graphs.update import STEPS, UpdateGraph, build_update_graph
+from memory_tools.context import MemoryContext
 from memory_tools.memory import UserMemory
 from storage.canonical import canonical, loads
 from storage.conversations import NewMessage
@@ -31,7 +32,6 @@ from storage.json_types import Document, Json
 from storage.limits import PAGE_LIMIT
 from storage.snapshots import HistoryEntry, Snapshot
 from storage.words import telling_words
-from tests.scripted_model import ScriptedChatModel
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "locomo" / "conversations.json"
 """Beside the repository, never in it: its licence allows evaluation only (CC BY-NC 4.0)."""

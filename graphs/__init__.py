@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from usermemory.neighbours import require_neighbour
 
 if TYPE_CHECKING:
-    from graphs.context import MemoryContext
     from graphs.extractive import ExtractiveSummarizer
     from graphs.material import Material, Source, SourceText
+    from graphs.middleware import UserMemoryMiddleware
+    from graphs.presentation import amemory_messages, memory_messages
     from graphs.summarizer import ModelSummarizer, Summarizer, Summary
+    from graphs.testing import ScriptedChatModel
     from graphs.update import (
         UpdateResult,
         aupdate_memory,
@@ -18,20 +20,29 @@ if TYPE_CHECKING:
         update_memory,
         update_nodes,
     )
+    from graphs.voice import MemoryCall, memory_load_node, memory_store_node
+    from memory_tools.context import MemoryContext
 
 __all__ = [
     "ExtractiveSummarizer",
     "Material",
+    "MemoryCall",
     "MemoryContext",
     "ModelSummarizer",
+    "ScriptedChatModel",
     "Source",
     "SourceText",
     "Summarizer",
     "Summary",
     "UpdateResult",
+    "UserMemoryMiddleware",
+    "amemory_messages",
     "aupdate_memory",
     "build_update_graph",
     "generate_memory_update",
+    "memory_load_node",
+    "memory_messages",
+    "memory_store_node",
     "update_memory",
     "update_nodes",
 ]
@@ -39,12 +50,19 @@ __all__ = [
 _MODULES = {
     "ExtractiveSummarizer": "graphs.extractive",
     "Material": "graphs.material",
-    "MemoryContext": "graphs.context",
+    "MemoryCall": "graphs.voice",
+    "MemoryContext": "memory_tools.context",
     "ModelSummarizer": "graphs.summarizer",
+    "ScriptedChatModel": "graphs.testing",
     "Source": "graphs.material",
     "SourceText": "graphs.material",
     "Summarizer": "graphs.summarizer",
     "Summary": "graphs.summarizer",
+    "UserMemoryMiddleware": "graphs.middleware",
+    "amemory_messages": "graphs.presentation",
+    "memory_load_node": "graphs.voice",
+    "memory_messages": "graphs.presentation",
+    "memory_store_node": "graphs.voice",
 }
 
 for _neighbour in ("storage", "memory_tools"):

@@ -10,12 +10,13 @@ from langgraph.runtime import Runtime
 
 from graphs.answer import Unusable, checked_document
 from graphs.batch import Batch, next_batch
-from graphs.context import MemoryContext, person
 from graphs.evidence import provenance
 from graphs.state import Change, GatherState, Recalled, Status, UpdateState
 from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
 from graphs.transcript import transcript
+from memory_tools.context import MemoryContext, person
 from memory_tools.memory import Memory
+from memory_tools.telemetry import count_outcome, observed
 from storage.difference import proven_difference
 from storage.document import strip_rendered
 from storage.errors import IdempotencyKeyReused, InvalidInput, SummarizerFailed, VersionConflict
@@ -29,6 +30,9 @@ DEFAULT_CONVERSATION: Final = "default"
 
 ROUNDS = 3
 """How often a run begins, when others change the same places of the document meanwhile."""
+
+DOOR: Final = "loop"
+"""The door that telemetry names."""
 
 INTERRUPTED: Final = "interrupted"
 """The error of a run that was resumed in its middle, where nothing is left of it: checkpoints never hold memory."""
@@ -50,7 +54,8 @@ class DatabaseNodes:
     def recall(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Read the newest version of the document, and forget what an earlier round or run left."""
         runtime.stream_writer({"stage": "recall"})
-        snapshot = person(self.memory, runtime.context).document.current()
+        with observed("search_memory", name="recall", store="document", door=DOOR):
+            snapshot = person(self.memory, runtime.context).document.current()
         recalled = Recalled(snapshot.version, strip_rendered(snapshot.document))
         spent = state.get("tokens") if state.get("round") else None
         return _nothing_yet() | UpdateState(recalled=recalled, version=recalled.version, tokens=spent)
@@ -90,7 +95,12 @@ class DatabaseNodes:
 
     def save(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Record the outcome, and move the cursors, in one transaction; or send the run back to its beginning."""
-        result = self._recorded(state, runtime)
+        with observed("update_memory", name="save", store="document", door=DOOR) as seen:
+            result = self._recorded(state, runtime)
+            if result.get("error"):
+                seen.failed(str(result["error"]))
+        if not result.get("round"):  # else the run goes back to its beginning
+            count_outcome(result["status"])
         event = {"stage": "save", "status": result["status"], "version": result.get("version", state.get("version"))}
         runtime.stream_writer(event)
         return result

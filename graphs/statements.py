@@ -8,7 +8,7 @@ from typing import Final
 from unicodedata import normalize
 
 from graphs.material import Said
-from graphs.prompt import visible
+from memory_tools.visible import visible
 from storage.words import words
 
 TEXT_LIMIT = 240

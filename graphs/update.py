@@ -10,13 +10,13 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy
 
-from graphs.context import MemoryContext
 from graphs.extractive import ExtractiveSummarizer
 from graphs.isolated import IsolatedGraph
 from graphs.material import Source
 from graphs.nodes import DatabaseNodes, SummarizeNode
 from graphs.state import Status, UpdateInput, UpdateOutput, UpdateState
 from graphs.summarizer import ModelSummarizer, Summarizer
+from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.items import DEFAULT_NAMESPACE
@@ -78,7 +78,7 @@ def update_nodes(
     They bring the channels they need; those that hold memory are never in a checkpoint. A `values` stream of the host
     shows them like all of its channels: where that leaves the process, run the compiled graph as one node instead.
     `messages` and `conversation` are the host's, and whose memory it is says the context of the run
-    (`graphs.context.person`). `summarize` is a runnable with both ways, the others are plain functions.
+    (`memory_tools.context.person`). `summarize` is a runnable with both ways, the others are plain functions.
     """
     database = DatabaseNodes(memory, roles, item_namespaces, sources)
     return {

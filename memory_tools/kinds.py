@@ -1,10 +1,11 @@
 """The kinds of memory of one person, as Python calls them: each method is one call of a store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from storage.conversations import Conversation, Message, NewMessage
+from storage.conversations import Conversation, Message, NewMessage, Totals
+from storage.edits import Edit
 from storage.items import DEFAULT_NAMESPACE, Item
 from storage.json_types import Document, Json, Patch
 from storage.outcome import Outcome
@@ -88,7 +89,25 @@ class DocumentVersions(_Kind):
         return self._memory.do(
             lambda stores: stores.snapshots.append(
                 change,
-                provenance=provenance or self._memory.memory.by_user,
+                provenance=provenance or self._memory.provenance,
+                expected_version=expected_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def edit(
+        self,
+        edits: Sequence[Edit],
+        *,
+        expected_version: int | None = None,
+        provenance: Provenance | None = None,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Save new values and removals at places of the document: Saved, Unchanged, or Held by the guard."""
+        return self._memory.do(
+            lambda stores: stores.snapshots.edit(
+                edits,
+                provenance=provenance or self._memory.provenance,
                 expected_version=expected_version,
                 idempotency_key=idempotency_key,
             )
@@ -96,7 +115,7 @@ class DocumentVersions(_Kind):
 
     def revert(self, version: int, *, provenance: Provenance | None = None) -> Outcome:
         """Save the document of an older version as the newest one."""
-        provenance = provenance or self._memory.memory.by_user
+        provenance = provenance or self._memory.provenance
         return self._memory.change(lambda stores: stores.snapshots.revert(version, provenance=provenance))
 
 
@@ -153,3 +172,7 @@ class Conversations(_Kind):
     def all(self, *, limit: int = 20, after: str | None = None) -> Page[Conversation, str]:
         """Return the conversations, those with the newest message first; `after` is a page's `next`."""
         return self._memory.ask(lambda stores: stores.conversations.all(limit=limit, after=after))
+
+    def totals(self) -> Totals:
+        """Return how many conversations, messages and tokens there were, and when the last message was kept."""
+        return self._memory.ask(lambda stores: stores.conversations.totals())

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from typing import Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
+from sqlalchemy import Connection
 
+from memory_tools.configurations import Configurations
 from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVersions, ProfileText
 from storage.database import Database
-from storage.directory import find, require_one_person, resolve
+from storage.directory import find, meeting, require_one_person, resolve, searching
 from storage.identity import Identity
 from storage.last_seen import LastSeen
 from storage.policy import DocumentPolicy
@@ -26,7 +29,9 @@ class Memory:
 
     def __init__(self, database: Database, default_region: str | None = None, through: str = "python") -> None:
         self.database = database
-        self._default_region = default_region
+        self.default_region = default_region
+        """The country of phone numbers without a country code."""
+
         self.by_user = Provenance(Actor.USER, through)
         self.by_operator = Provenance(Actor.OPERATOR, through)
 
@@ -73,9 +78,14 @@ class Memory:
                 user=user,
                 phone=phone,
                 phone_verified=phone_verified,
-                default_region=self._default_region,
+                default_region=self.default_region,
             ),
         )
+
+    @property
+    def configurations(self) -> Configurations:
+        """What organizations and flows let memory do."""
+        return Configurations(self.database)
 
     def close(self) -> None:
         """Close every connection."""
@@ -94,9 +104,18 @@ class UserMemory:
     def __init__(self, memory: Memory, identity: Identity) -> None:
         self.memory = memory
         self.identity = identity
+        self.provenance = memory.by_user
+        """Who changes the document where a call does not say otherwise."""
+
         self._owner: UUID | None = None
         self._linked = False
         self._last_seen = LastSeen()
+
+    def acting(self, provenance: Provenance) -> "UserMemory":
+        """Return the memory of the same person, in the hands of somebody else."""
+        other = copy(self)
+        other.provenance = provenance
+        return other
 
     @property
     def items(self) -> Items:
@@ -125,14 +144,27 @@ class UserMemory:
 
     @contextmanager
     def begin(self) -> Generator[Stores]:
-        """Open one transaction to read and write; a person met for the first time is made."""
-        with self.memory.database.begin(self._made()) as stores:
+        """Open one transaction to read and write; a person met for the first time is made in it."""
+        if self._owner is not None and self._linked:
+            with self.memory.database.begin(self._owner) as stores:
+                yield stores
+            return
+        meet = meeting(self.memory.database, self.identity)
+        met: UUID | None = None
+
+        def search(connection: Connection) -> UUID | None:
+            nonlocal met
+            met = meet(connection)
+            return met
+
+        with self.memory.database.begin(search) as stores:
             yield stores
+        self._owner = met  # not before it was committed
+        self._linked = True
 
     def read(self) -> AbstractContextManager[Stores]:
         """Open one transaction that only reads; of a person nobody has met, everything is empty."""
-        owner = self._known()
-        return self.memory.database.nobody() if owner is None else self.memory.database.read(owner)
+        return self.memory.database.read(self._owner or searching(self.memory.database, self.identity))
 
     def ask(self, question: Callable[[Stores], Answer]) -> Answer:
         """Read in one statement where one is enough, else in a transaction."""

@@ -1,7 +1,7 @@
 """Conversations: transcripts, message by message, numbered per person so that what is new is found exactly once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -23,6 +23,9 @@ from storage.transaction import Work
 ROLES = ("user", "assistant", "tool", "system")
 """Who may have said a message. `user` is the person whose memory it is."""
 
+TOKEN_LIMIT = 2**31 - 1
+"""Tokens that one message may have cost: so many that no sum of them overflows."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
@@ -38,13 +41,16 @@ class NewMessage:
 
     metadata: dict[str, Json] = field(default_factory=dict)
 
+    tokens: int = 0
+    """What it cost, in tokens of a model: counted for the conversation and the person, not kept with the message."""
+
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> Self:
         """Return the message that a mapping with `role`, `content` and perhaps the other members describes.
 
         Raises InvalidInput for a missing or an unknown member. Checked further when it is kept.
         """
-        unknown = sorted(set(members) - {"role", "content", "said_at", "external_id", "metadata"})
+        unknown = sorted(set(members) - {member.name for member in fields(cls)})
         if unknown or "role" not in members or "content" not in members:
             wrong = f"unknown {', '.join(map(repr, unknown))}" if unknown else "it needs both"
             raise InvalidInput(f"a message is an object with role and content: {wrong}")
@@ -70,8 +76,24 @@ class Conversation:
 
     name: str
     message_count: int
+    token_count: int
+    """Tokens that its messages cost, as far as whoever kept them said so."""
+
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the conversations of one person come to, from the first one on."""
+
+    conversations: int
+    messages: int
+    tokens: int
+    """Tokens that the messages cost, as far as whoever kept them said so."""
+
+    last_interaction_at: datetime | None
+    """When a message was last kept; None before the first."""
 
 
 class ConversationStore:
@@ -85,26 +107,27 @@ class ConversationStore:
 
         A message whose external id the conversation has already is passed over. All or none are kept, each of at
         most MESSAGE_LIMIT bytes of canonical JSON. Numbers are given under the owner's row lock, without gaps.
-        Raises InvalidInput and its kinds.
+        Only new messages count in `totals`. Raises InvalidInput and its kinds.
         """
         check_name(conversation, "conversation")
-        rows = [_row(message, self._work.clock()) for message in new]
+        rows = [(_row(message, self._work.clock()), message.tokens) for message in new]
         if not rows:
             return ()
         last = self._lock_numbers()
-        conversation_id = self._open(conversation)
-        known = self._known(conversation_id, [row["external_id"] for row in rows if row["external_id"]])
-        fresh = []
-        for row in rows:
+        conversation_id, began = self._open(conversation)
+        known = self._known(conversation_id, [row["external_id"] for row, _ in rows if row["external_id"]])
+        fresh, tokens = [], 0
+        for row, cost in rows:
             if row["external_id"] is None or row["external_id"] not in known:
                 known.add(row["external_id"])
                 fresh.append(row)
+                tokens += cost
         if not fresh:
             return ()
         common = {"owner_id": self._work.owner, "conversation_id": conversation_id}
         numbered = [common | row | {"number": last + place} for place, row in enumerate(fresh, start=1)]
         self._work.execute(sa.insert(messages), numbered)
-        self._count(conversation_id, last + len(fresh), len(fresh))
+        self._count(conversation_id, began, last + len(fresh), len(fresh), tokens)
         return tuple(_message(conversation, row) for row in numbered)
 
     def messages(self, conversation: str, *, limit: int = 100, after: int = 0) -> Page[Message, int]:
@@ -134,11 +157,26 @@ class ConversationStore:
             wanted = wanted.where(sa.or_(conversations.c.updated_at < moment, same_moment))
         ordered = wanted.order_by(conversations.c.updated_at.desc(), conversations.c.id)
         rows = self._work.execute(ordered.limit(page_size(limit) + 1)).all()
-        found = tuple(Conversation(row.name, row.message_count, row.created_at, row.updated_at) for row in rows[:limit])
+        found = tuple(
+            Conversation(row.name, row.message_count, row.token_count, row.created_at, row.updated_at)
+            for row in rows[:limit]
+        )
         last_row = rows[len(found) - 1] if found else None
         return Page(
             found, f"{last_row.updated_at.isoformat()} {last_row.id}" if last_row and len(rows) > limit else None
         )
+
+    def totals(self) -> Totals:
+        """Return what all conversations come to, merged branches included; zeros and None for nobody."""
+        wanted = sa.select(
+            sa.func.sum(owners.c.conversation_count).label("conversations"),
+            sa.func.sum(owners.c.last_message).label("messages"),
+            sa.func.sum(owners.c.total_tokens).label("tokens"),
+            sa.func.max(owners.c.last_interaction_at).label("latest"),
+        ).where(owners.c.id.in_(self._work.owners))
+        row = self._work.execute(wanted).one()
+        # PostgreSQL sums into numeric, and nothing into NULL.
+        return Totals(int(row.conversations or 0), int(row.messages or 0), int(row.tokens or 0), row.latest)
 
     def _page(self, limit: int, *which: sa.ColumnElement[bool]) -> Page[Message, int]:
         wanted = (
@@ -157,17 +195,18 @@ class ConversationStore:
         mine = sa.select(owners.c.last_message).where(owners.c.id == self._work.owner)
         return int(self._work.execute(mine.with_for_update(key_share=True)).scalar_one())
 
-    def _open(self, name: str) -> UUID:
+    def _open(self, name: str) -> tuple[UUID, bool]:
+        """Return the id of the conversation, and whether it begins now."""
         now = self._work.clock()
         made = uuid7()
         row = {"id": made, "owner_id": self._work.owner, "name": name, "created_at": now, "updated_at": now}
         if insert_if_new(self._work.execute, conversations, row):
-            return made
+            return made, True
         mine = sa.select(conversations.c.id).where(
             conversations.c.owner_id == self._work.owner, conversations.c.name == name
         )
         found: UUID = self._work.execute(mine).scalar_one()
-        return found
+        return found, False
 
     def _known(self, conversation_id: UUID, external_ids: Sequence[str]) -> set[str | None]:
         if not external_ids:
@@ -179,13 +218,27 @@ class ConversationStore:
         )
         return set(self._work.execute(wanted).scalars())
 
-    def _count(self, conversation_id: UUID, last: int, fresh: int) -> None:
-        self._work.execute(sa.update(owners).where(owners.c.id == self._work.owner).values(last_message=last))
+    def _count(self, conversation_id: UUID, began: bool, last: int, fresh: int, tokens: int) -> None:
+        now = self._work.clock()
+        me = sa.update(owners).where(owners.c.id == self._work.owner)
+        self._work.execute(
+            me.values(
+                last_message=last,
+                conversation_count=owners.c.conversation_count + int(began),
+                total_tokens=owners.c.total_tokens + tokens,
+                last_interaction_at=now,
+            )
+        )
         mine = sa.update(conversations).where(
             conversations.c.owner_id == self._work.owner, conversations.c.id == conversation_id
         )
-        count = conversations.c.message_count + fresh
-        self._work.execute(mine.values(message_count=count, updated_at=self._work.clock()))
+        self._work.execute(
+            mine.values(
+                message_count=conversations.c.message_count + fresh,
+                token_count=conversations.c.token_count + tokens,
+                updated_at=now,
+            )
+        )
 
 
 def _end_of_page(after: str) -> tuple[datetime, UUID]:
@@ -204,6 +257,8 @@ def _row(message: NewMessage, now: datetime) -> dict[str, Any]:
         raise InvalidInput("the metadata of a message are a JSON object")
     if message.external_id is not None:
         check_name(message.external_id, "external id")
+    if type(message.tokens) is not int or not 0 <= message.tokens <= TOKEN_LIMIT:
+        raise InvalidInput(f"the tokens of a message are a whole number from 0 to {TOKEN_LIMIT:,}")
     content = canonical(message.content, limit=MESSAGE_LIMIT)
     metadata = canonical(message.metadata, limit=MESSAGE_LIMIT) if message.metadata else None
     return {

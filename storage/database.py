@@ -1,8 +1,8 @@
 """Database: an engine, its transactions, and the promise that each is bound to one person."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -31,6 +31,9 @@ from storage.singles import SingleConnections
 from storage.stores import Stores
 from storage.tables import owners
 from storage.transaction import Clock, Hot, NeedsTransaction, SingleStatement, Transaction, utc_now
+
+Search: TypeAlias = Callable[[sa.Connection], UUID | None]
+"""Looks somebody up inside a transaction, before anybody is bound; None where there is nobody."""
 
 
 class Database:
@@ -101,17 +104,21 @@ class Database:
         self.close()
 
     @contextmanager
-    def begin(self, owner: UUID) -> Generator[Stores]:
+    def begin(self, owner: UUID | Search) -> Generator[Stores]:
         """Open one transaction of one person, to read and to write; it commits when the block ends without an error.
 
-        Raises Erased or NotFound when there is no such person. Waits for other writers of the same rows.
+        Raises Erased or NotFound when there is no such person. Waits for other writers of the same rows. With a search
+        the person is looked up in the same transaction; where there is nobody, nothing can be written.
         """
         with self.transaction(owner, writes=True) as transaction:
             yield Stores(transaction, self.policy)
 
     @contextmanager
-    def read(self, owner: UUID) -> Generator[Stores]:
-        """Open one transaction of one person that only reads, and waits for nobody."""
+    def read(self, owner: UUID | Search) -> Generator[Stores]:
+        """Open one transaction of one person that only reads, and waits for nobody.
+
+        Of whom a search does not find, every answer is the empty one.
+        """
         with self.transaction(owner, writes=False) as transaction:
             yield Stores(transaction, self.policy)
 
@@ -119,13 +126,11 @@ class Database:
     def nobody(self) -> Generator[Stores]:
         """Open a transaction of a person who does not exist: every answer is the empty one, and nothing stays."""
         self._require_open()
-        nobody = uuid7()
         with self.translating(), self.engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
             connection.exec_driver_sql("BEGIN")
             try:
-                hot = Hot(NobodyHot(), None, nobody)
-                yield Stores(Transaction(nobody, (nobody,), hot, self.clock, connection), self.policy)
+                yield Stores(self._of_nobody(connection), self.policy)
             finally:
                 self._undo(connection, driver)
 
@@ -151,7 +156,7 @@ class Database:
         self.singles.give_back(single)
 
     @contextmanager
-    def transaction(self, owner: UUID, *, writes: bool) -> Generator[Transaction]:
+    def transaction(self, owner: UUID | Search, *, writes: bool) -> Generator[Transaction]:
         """Open a bound transaction, for the modules of this package that need the statements themselves."""
         self._require_open()
         with self.translating(), self.engine.connect() as connection:
@@ -169,19 +174,33 @@ class Database:
                 self._undo(connection, driver)
                 raise
 
-    def _begun(self, connection: sa.Connection, driver: Any, owner: UUID, writes: bool) -> Transaction:
+    def _begun(self, connection: sa.Connection, driver: Any, owner: UUID | Search, writes: bool) -> Transaction:
         """Begin and bind. The transaction is the driver's own: SQLAlchemy takes no part in its beginning or end."""
+        begun = callable(owner)
+        if callable(owner):
+            (begin_to_write if writes else begin_to_read)(connection)
+            found = owner(connection)
+            if found is None:
+                return self._of_nobody(connection)
+            owner = found
         if self.on_postgresql:
             # One round trip. The owner is a UUID object, so nothing but hexadecimal digits gets into the text.
-            begin, bind = ("BEGIN", "bind_to_write") if writes else ("BEGIN READ ONLY", "bind")
-            bound = driver.execute(f"{begin}; SELECT usermemory.{bind}('{owner}'), usermemory.bound_owners()")
-            bound.nextset()
+            begin, bind = ("BEGIN; ", "bind_to_write") if writes else ("BEGIN READ ONLY; ", "bind")
+            ask = f"SELECT usermemory.{bind}('{owner}'), usermemory.bound_owners()"
+            bound = driver.execute(ask if begun else begin + ask)
+            if not begun:
+                bound.nextset()
             me, branches = bound.fetchone()
         else:
-            (begin_to_write if writes else begin_to_read)(connection)
+            if not begun:
+                (begin_to_write if writes else begin_to_read)(connection)
             me = UUID(survivor(driver, owner))
             branches = list(connection.scalars(sa.select(owners.c.id).where(owners.c.survivor_id == me)))
         return Transaction(me, tuple(branches), Hot(self.hot, self.hot.handle(driver), me), self.clock, connection)
+
+    def _of_nobody(self, connection: sa.Connection) -> Transaction:
+        nobody = uuid7()
+        return Transaction(nobody, (nobody,), Hot(NobodyHot(), None, nobody), self.clock, connection)
 
     def _undo(self, connection: sa.Connection, driver: Any) -> None:
         """Roll back what is open; where the server has gone, drop the other idle connections as well."""

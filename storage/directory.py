@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from storage.database import Database
+from storage.database import Database, Search
 from storage.dialect import begin_to_write
 from storage.errors import IdentityConflict, InvalidIdentity, NotFound
 from storage.identity import Identity, parse_phone
@@ -40,6 +40,35 @@ def resolve(database: Database, identity: Identity) -> Resolved:
     found = _resolve(database, identity, uuid7())
     assert found is not None  # a candidate was given
     return found
+
+
+def searching(database: Database, identity: Identity) -> Search:
+    """Return what finds whom `identity` names inside a transaction that only reads. Creates and links nothing."""
+    return _in_transaction(database, identity, None)
+
+
+def meeting(database: Database, identity: Identity) -> Search:
+    """Return what finds or makes whom `identity` names inside a transaction that writes, by the rules of `resolve`.
+
+    Whoever is made stays only when that transaction commits.
+    """
+    return _in_transaction(database, identity, uuid7())
+
+
+def _in_transaction(database: Database, identity: Identity, candidate: UUID | None) -> Search:
+    asked = _asked(identity)
+
+    def search(connection: sa.Connection) -> UUID | None:
+        if database.on_postgresql:
+            row = connection.exec_driver_sql(_RESOLVE_HERE, (*asked, candidate)).one()
+            found = None if row.owner is None else Resolved(row.owner, row.other)
+        elif candidate is None:
+            found = _look_up(connection, *asked)
+        else:
+            found = _make_on_sqlite(connection, database, *asked, candidate)
+        return None if found is None else require_one_person(found)
+
+    return search
 
 
 def require_one_person(found: Resolved) -> UUID:
@@ -104,13 +133,12 @@ def erase(database: Database, owner: UUID) -> None:
 
 
 def _resolve(database: Database, identity: Identity, candidate: UUID | None) -> Resolved | None:
-    names = dict(identity.names)
-    asked = (identity.organization, names.get("user"), names.get("phone"), identity.phone_verified)
+    asked = _asked(identity)
     with suppress(NeedsTransaction), database.single_handle() as handle:
         if database.on_postgresql:
             owner, other = handle.call(_RESOLVE, *asked, candidate)[0]
             return None if owner is None else Resolved(UUID(owner), UUID(other) if other else None)
-        if len(names) == 1:  # nothing to link and nobody to be in conflict with
+        if len(identity.names) == 1:  # nothing to link and nobody to be in conflict with
             [(kind, value)] = identity.names
             row = handle.execute(_KNOWN, (identity.organization, kind, value)).fetchone()
             if row is not None or candidate is None:
@@ -118,7 +146,14 @@ def _resolve(database: Database, identity: Identity, candidate: UUID | None) -> 
     return _resolve_on_sqlite(database, asked, candidate)
 
 
+def _asked(identity: Identity) -> tuple[str, str | None, str | None, bool]:
+    names = dict(identity.names)
+    return identity.organization, names.get("user"), names.get("phone"), identity.phone_verified
+
+
 _RESOLVE = "SELECT * FROM usermemory.resolve($1, $2, $3, $4, $5)"
+
+_RESOLVE_HERE = "SELECT owner, other FROM usermemory.resolve(%s, %s, %s, %s, %s)"
 
 _KNOWN = "SELECT owner_id FROM identities WHERE organization_id = ? AND kind = ? AND value = ?"
 

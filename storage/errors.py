@@ -17,6 +17,7 @@ UserMemoryError
 │   ├── IdentityConflict      identity_conflict
 │   └── IdempotencyKeyReused  idempotency_key_reused
 ├── Erased                    erased
+├── MemoryDisabled            memory_disabled
 ├── SummarizerFailed          summarizer_failed
 └── DatabaseError             database_error
     ├── NotMigrated           not_migrated
@@ -172,6 +173,12 @@ class Erased(UserMemoryError):
     """This person's memory was erased."""
 
     code = "erased"
+
+
+class MemoryDisabled(UserMemoryError):
+    """Memory is switched off for this organization or flow."""
+
+    code = "memory_disabled"
 
 
 class SummarizerFailed(UserMemoryError):

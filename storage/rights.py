@@ -73,7 +73,8 @@ DIRECTORY = {
             Policy("wipe", "ALL", "eraser", "(survivor_id = usermemory.bound_owner())"),
         ),
         {
-            "app worker": "SELECT UPDATE(last_message)",
+            "app worker": "SELECT UPDATE(last_message) UPDATE(conversation_count) UPDATE(total_tokens)"
+            " UPDATE(last_interaction_at)",
             "resolver": "SELECT INSERT UPDATE(survivor_id) UPDATE(merged_into)",
             "eraser": "SELECT DELETE UPDATE(survivor_id)",  # without UPDATE nobody can lock a row
         },
@@ -87,6 +88,10 @@ DIRECTORY = {
     "erasures": TableRights(
         (Policy("resolve", "SELECT", "resolver", "true"), Policy("record", "INSERT", "eraser", None, BRANCHES)),
         {"resolver": "SELECT", "eraser": "INSERT"},
+    ),
+    "configurations": TableRights(
+        (Policy("resolve", "SELECT", "resolver", "true"), Policy("edit", "ALL", "worker", "true", "true")),
+        {"resolver": "SELECT", "worker": "SELECT INSERT UPDATE DELETE"},
     ),
 }
 
@@ -116,6 +121,7 @@ FUNCTIONS = {
     "resolve(text,text,text,boolean,uuid)": _FOR_ALL,
     "link(uuid,text,text)": _FOR_OPERATORS,
     "unlink(text,text,text)": _FOR_OPERATORS._replace(form=f"sql VOLATILE SECURITY DEFINER {_PLAIN}"),
+    "configuration(text,text)": _FOR_ALL._replace(form=f"sql STABLE SECURITY DEFINER {_PLAIN}"),
     "erase(uuid)": _FOR_ALL._replace(owner="eraser"),
     "read_head(uuid)": _HOT,
     "read_chain(uuid,bigint)": _HOT,
@@ -132,6 +138,7 @@ BODIES: dict[str, str] = {
     "bind_to_write": "3a414557ac2d975e6790bdd0708828086899dfd1aad0bbe28fe4dd1914c6bf3b",
     "bound_owner": "e5a90353476413923a2b9da4f0e699d265162141285fe13661c353c9328e6365",
     "bound_owners": "f2bc8ab107af8c136b5e01bcff726c70c1e3f4a24405d6ae6a71eb2d3f0534aa",
+    "configuration": "b76ee33ac57ec621f01fbfdbe03cf315cb2df9175f36c06b12e9dd6062e2b156",
     "erase": "3dec7af5bcd1f04898b31bef87a8ce3270baf7b20aaf7ecf4e98790c1aeea287",
     "link": "08d798537e7e6e71bbbdab6dcd00250502b681a37c45f1cf954d63cf458de106",
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",

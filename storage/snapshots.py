@@ -1,5 +1,6 @@
 """Snapshots: every version of a person's memory document, kept as patches with a full copy now and then."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,8 @@ from storage.canonical import INTEGER_LIMIT, loads
 from storage.chain import reconstruct, version_at
 from storage.difference import difference
 from storage.document import render
+from storage.edits import Edit, edited
+from storage.errors import VersionConflict
 from storage.idempotency import once
 from storage.json_types import Document, Patch
 from storage.outcome import Outcome
@@ -120,6 +123,40 @@ class SnapshotStore:
         return once(
             self._work, idempotency_key, request, lambda: self._append(lambda: change, provenance, expected_version)
         )
+
+    def edit(
+        self,
+        edits: Sequence[Edit],
+        *,
+        provenance: Provenance,
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Outcome:
+        """Save the document with `edits` made as the next version (see `storage.edits` for what they are).
+
+        They are made in version `expected_version`, else in the head. What others save before they are kept is merged,
+        and a VersionConflict tells what both sides changed. Returns and raises what `append` does, and besides
+        InvalidPatch and NotFound for a place as `storage.edits.edited` says.
+        """
+        if idempotency_key is None:
+            return self._edit(edits, provenance, expected_version)
+        request = {"edits": [edit.as_json() for edit in edits], "expected_version": expected_version}
+        return once(self._work, idempotency_key, request, lambda: self._edit(edits, provenance, expected_version))
+
+    def _edit(self, edits: Sequence[Edit], provenance: Provenance, expected: int | None) -> Outcome:
+        head = self._work.hot.read_head()
+        newest, base = (0, {}) if head is None else (head.version, loads(head.document))
+        expected = newest if expected is None else expected
+        if not 0 <= expected <= newest:
+            raise VersionConflict(
+                f"version {expected} was expected, but version {newest} is the newest",
+                expected=expected,
+                current=newest,
+            )
+        if expected < newest:
+            base, _ = reconstruct(self._work, expected)
+        wanted = edited(base, edits)
+        return self._append(lambda: wanted, provenance, expected)
 
     def revert(self, version: int, *, provenance: Provenance) -> Outcome:
         """Save the document of an older version as the newest one. Nothing is taken out of the history."""

@@ -69,6 +69,10 @@ def _moment(name: str) -> sa.Column[Any]:
     return sa.Column(name, Instant(), nullable=False)
 
 
+def _counter(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+
+
 owners = sa.Table(
     "owners",
     metadata,
@@ -76,8 +80,11 @@ owners = sa.Table(
     sa.Column("organization_id", Ordered, nullable=False),
     sa.Column("survivor_id", sa.Uuid(), nullable=False, index=True),
     sa.Column("merged_into", sa.Uuid()),
-    sa.Column("last_message", sa.BigInteger(), nullable=False, server_default="0"),
+    _counter("last_message"),
     _moment("created_at"),
+    _counter("conversation_count"),
+    _counter("total_tokens"),
+    sa.Column("last_interaction_at", Instant()),
     info={"class": "directory"},
 )
 """`survivor_id` is the owner itself while open, and the final survivor once merged: a branch is one join away."""
@@ -102,9 +109,10 @@ conversations = sa.Table(
     sa.Column("id", sa.Uuid(), primary_key=True),
     _owner(),
     sa.Column("name", Ordered, nullable=False),
-    sa.Column("message_count", sa.BigInteger(), nullable=False, server_default="0"),
+    _counter("message_count"),
     _moment("created_at"),
     _moment("updated_at"),
+    _counter("token_count"),
     sa.UniqueConstraint("owner_id", "name"),
     sa.UniqueConstraint("owner_id", "id"),
     info={"class": "directory"},
@@ -130,6 +138,19 @@ erasures = sa.Table(
     info={"class": "directory"},
 )
 """The ledger of who was erased, by an id that points to nothing any more. It has no foreign key on purpose."""
+
+configurations = sa.Table(
+    "configurations",
+    metadata,
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("flow", Ordered, nullable=False),
+    sa.Column("settings", Ordered, nullable=False),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("organization_id", "flow"),
+    info={"class": "directory"},
+)
+"""What an organization or one of its flows allows, about nobody in particular. The flow `''` is the organization's own;
+`settings` are the members that were set, as canonical JSON."""
 
 items = sa.Table(
     "items",

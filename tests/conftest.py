@@ -17,6 +17,7 @@ from tests.clock import Clock
 from tests.contents import Contents, administrators_engine, everything
 from tests.postgres import Cluster, running_cluster
 from tests.statement_guard import watch
+from tests.telemetry import Heard, listen
 
 # A busy machine is slow, which is no fault of a property.
 settings.register_profile("usermemory", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -124,6 +125,12 @@ def administrator(database_url: str, request: pytest.FixtureRequest) -> sa.Engin
 def contents(database: Database, administrator: sa.Engine) -> Callable[[], Contents]:
     """A look at every row of every table: what a refused call must leave as it was."""
     return lambda: everything(administrator)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    """What OpenTelemetry is told while the test runs."""
+    yield from listen(monkeypatch)
 
 
 @pytest.fixture

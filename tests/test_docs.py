@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -23,6 +24,8 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"`((?:storage|memory_tools|graphs|usermemory|tests|benchmarks|docs|scripts)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+WITH_CATALOG = run_path(str(ROOT / "scripts" / "write_catalog.py"))["with_catalog"]
 
 Row = tuple[str, ...]
 
@@ -67,16 +70,18 @@ def test_the_table_of_error_codes_is_the_code(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_table_of_operations_is_the_catalog() -> None:
-    assert table("Operations of the catalog") == [
-        (
-            f"`{each.name}`",
-            each.effect.value,
-            each.audience.value,
-            f"`{each.route}`",
-            each.description.partition(". ")[0].rstrip(".") + ".",
-        )
-        for each in CATALOG.values()
-    ]
+    page = OPERATIONS.read_text(encoding="utf-8")
+    assert WITH_CATALOG(page) == page, "run scripts/write_catalog.py"
+    assert [row[0].strip("`") for row in table("Operations of the catalog")] == list(CATALOG)
+
+
+def test_a_table_that_is_behind_the_catalog_is_written_anew() -> None:
+    page = OPERATIONS.read_text(encoding="utf-8")
+    behind = page.replace("| `get_user_memory` |", "| `get_memory` |")
+    assert behind != page
+    assert WITH_CATALOG(behind) == page
+    with pytest.raises(ValueError, match="catalog"):
+        WITH_CATALOG("a page without markers")
 
 
 def test_the_bounds_beside_the_limits_are_the_code() -> None:

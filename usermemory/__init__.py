@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 from usermemory.neighbours import require_neighbour
 
 if TYPE_CHECKING:
-    from graphs.context import MemoryContext
+    from graphs.middleware import UserMemoryMiddleware
+    from graphs.presentation import amemory_messages, memory_messages
+    from graphs.testing import ScriptedChatModel
     from graphs.update import aupdate_memory, build_update_graph, generate_memory_update, update_memory
+    from graphs.voice import MemoryCall, memory_load_node, memory_store_node
+    from memory_tools.context import MemoryContext
+    from memory_tools.langchain import get_user_memory_tools
     from memory_tools.memory import Memory, UserMemory
+    from storage.configuration import MemoryConfiguration
     from storage.document import MemoryDocument
     from storage.errors import (
         Conflict,
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
         InvalidName,
         InvalidPatch,
         InvalidTranscript,
+        MemoryDisabled,
         NoIdentity,
         NotFound,
         NotMigrated,
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from storage.provenance import Provenance
     from storage.reconstruct import reconstruct_memory, save_new_snapshot
     from storage.settings import DatabaseSettings
+    from storage.trust import Trust
 
     __version__: str
 
@@ -63,22 +71,33 @@ __all__ = [
     "InvalidPatch",
     "InvalidTranscript",
     "Memory",
+    "MemoryCall",
+    "MemoryConfiguration",
     "MemoryContext",
+    "MemoryDisabled",
     "MemoryDocument",
     "NoIdentity",
     "NotFound",
     "NotMigrated",
     "PatchDoesNotApply",
     "Provenance",
+    "ScriptedChatModel",
     "SummarizerFailed",
     "TooLarge",
+    "Trust",
     "UnsafeRole",
     "UserMemory",
     "UserMemoryError",
+    "UserMemoryMiddleware",
     "VersionConflict",
+    "amemory_messages",
     "aupdate_memory",
     "build_update_graph",
     "generate_memory_update",
+    "get_user_memory_tools",
+    "memory_load_node",
+    "memory_messages",
+    "memory_store_node",
     "reconstruct_memory",
     "save_new_snapshot",
     "update_memory",
@@ -94,11 +113,21 @@ _HOME = {
     "DatabaseSettings": "storage.settings",
     "reconstruct_memory": "storage.reconstruct",
     "save_new_snapshot": "storage.reconstruct",
-    "MemoryContext": "graphs.context",
+    "MemoryContext": "memory_tools.context",
+    "ScriptedChatModel": "graphs.testing",
     "aupdate_memory": "graphs.update",
     "build_update_graph": "graphs.update",
     "generate_memory_update": "graphs.update",
     "update_memory": "graphs.update",
+    "MemoryCall": "graphs.voice",
+    "UserMemoryMiddleware": "graphs.middleware",
+    "amemory_messages": "graphs.presentation",
+    "memory_load_node": "graphs.voice",
+    "memory_messages": "graphs.presentation",
+    "memory_store_node": "graphs.voice",
+    "get_user_memory_tools": "memory_tools.langchain",
+    "MemoryConfiguration": "storage.configuration",
+    "Trust": "storage.trust",
 }
 """Where the public names live; those that are not listed are errors."""
 

@@ -1,12 +1,18 @@
 """The catalog: every operation, listed by hand, in the order in which doors show them."""
 
 from memory_tools.operation import by_name
+from memory_tools.operations.configuration import (
+    get_memory_configuration,
+    reset_memory_configuration,
+    set_memory_configuration,
+)
 from memory_tools.operations.conversations import append_messages, list_conversations, list_messages
 from memory_tools.operations.document import (
     compare_memory_versions,
     get_memory_history,
     get_user_memory,
     revert_user_memory,
+    update_user_memory,
 )
 from memory_tools.operations.items import (
     delete_memory_item,
@@ -25,6 +31,7 @@ from memory_tools.operations.profile import delete_profile_text, get_profile_tex
 
 CATALOG = by_name(
     get_user_memory,
+    update_user_memory,
     get_memory_history,
     compare_memory_versions,
     revert_user_memory,
@@ -43,5 +50,8 @@ CATALOG = by_name(
     get_pending_version,
     accept_pending_version,
     reject_pending_version,
+    get_memory_configuration,
+    set_memory_configuration,
+    reset_memory_configuration,
 )
 """Operations by name."""

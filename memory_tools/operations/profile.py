@@ -19,19 +19,19 @@ class NewProfile(Input):
     text: Annotated[str, Field(description="What is known about the person, in prose, at most 256 KB.")]
 
 
-@operation(Effect.READ, "GET /profile", Audience.OPERATOR)
+@operation(Effect.READ, "GET /profile", Audience.OPERATOR, example={})
 def get_profile_text(memory: UserMemory, ask: NothingToSay) -> Profile:
     """Read the one text about the person. Use it where a single paragraph is enough."""
     return memory.profile.get()
 
 
-@operation(Effect.WRITE, "PUT /profile", Audience.OPERATOR)
+@operation(Effect.WRITE, "PUT /profile", Audience.OPERATOR, example={"text": "Ada likes jazz."})
 def set_profile_text(memory: UserMemory, ask: NewProfile) -> Profile:
     """Replace the one text about the person; only the newest is kept. Use it after summarizing elsewhere."""
     return memory.profile.set(ask.text)
 
 
-@operation(Effect.ERASE, "DELETE /profile", Audience.OPERATOR)
+@operation(Effect.ERASE, "DELETE /profile", Audience.OPERATOR, example={})
 def delete_profile_text(memory: UserMemory, ask: NothingToSay) -> None:
     """Delete the one text about the person. Use it when the person asks."""
     memory.profile.delete()

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from graphs.answer import Evidence, Unusable, checked_document, model_name, read_answer, usage
 from graphs.material import Material
 from graphs.summarizer import ModelSummarizer, NoUsableDocument
+from graphs.testing import Answer, ScriptedChatModel, said
 from storage.document import MemoryDocument
 from storage.errors import InvalidInput
 from storage.provenance import TokenUsage
-from tests.scripted_model import Answer, ScriptedChatModel, said
 
 TEA = {"summary": "Ada drinks tea."}
 JSON = json.dumps(TEA)

@@ -13,12 +13,12 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-from graphs.context import MemoryContext
+from graphs.testing import ScriptedChatModel
 from graphs.update import STEPS, build_update_graph, next_round, update_nodes
+from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.conversations import NewMessage
 from tests.postgres import Cluster
-from tests.scripted_model import ScriptedChatModel
 
 CANARIES = ("canary-in-the-document", "canary-in-a-message", "canary-in-the-answer")
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from graphs.testing import ScriptedChatModel
 from graphs.update import build_update_graph, update_memory
 from memory_tools.memory import Memory, UserMemory
 from storage.conversations import NewMessage
-from tests.scripted_model import ScriptedChatModel
 
 
 def together(*answers: dict[str, Any]) -> ScriptedChatModel:

@@ -9,11 +9,11 @@ from langchain_core.messages import HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
 from graphs.state import UpdateOutput
+from graphs.testing import ScriptedChatModel
 from graphs.update import STEPS, build_update_graph, update_nodes
 from memory_tools.memory import Memory, UserMemory
 from storage.conversations import NewMessage
 from storage.errors import NoIdentity
-from tests.scripted_model import ScriptedChatModel
 
 TEA = {"summary": "Ada drinks tea."}
 

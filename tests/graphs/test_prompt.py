@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from graphs.material import Material, Said, SourceText, text_of
-from graphs.prompt import PROMPT_VERSION, prompt, visible
+from graphs.prompt import PROMPT_VERSION, prompt
+from memory_tools.visible import visible
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -75,12 +76,6 @@ def test_what_is_not_seen_is_not_shown(hidden: str) -> None:
     assert hidden not in text
     assert json.dumps(hidden)[1:-1] not in text
     assert material_of(text)[0]["text"] == "ab"
-
-
-def test_what_scripts_and_emoji_need_is_kept() -> None:
-    for text in ("می‌خواهم", "👩‍⚕️", "क्‍ष", "tab\tand\nline"):
-        assert visible(text) == text
-    assert visible("a\u200db\u200d\u200c\u200dc\u200c") == "abc"
 
 
 def test_items_and_sources_stand_between_the_fences_too() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -6,11 +7,11 @@ from blockbuster import BlockingError, blockbuster_ctx
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
-from graphs.context import MemoryContext
 from graphs.summarizer import ModelSummarizer
+from graphs.testing import ScriptedChatModel
 from graphs.update import aupdate_memory, build_update_graph, update_memory
+from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
-from tests.scripted_model import ScriptedChatModel
 
 GIVEN = [{"role": "user", "content": "I drink gunpowder tea."}]
 TEA = {"summary": "Ada drinks gunpowder tea."}
@@ -36,10 +37,18 @@ def host(memory: Memory, summarizer: Any) -> Any:
     return builder.compile()
 
 
+def spoken(messages: Iterable[Any]) -> list[str]:
+    """Return the texts of the messages of which these are the tokens."""
+    texts: dict[str, str] = {}
+    for message in messages:
+        texts[message.id] = texts.get(message.id, "") + message.text
+    return list(texts.values())
+
+
 def streamed(graph: Any) -> list[str]:
     given = {"messages": [HumanMessage("I drink gunpowder tea.", id="m1")]}
     stream = graph.stream(given, context=ADA, stream_mode="messages", subgraphs=True)
-    return [message.text for _, (message, _) in stream]
+    return spoken(message for _, (message, _) in stream)
 
 
 def test_what_the_summarizer_says_stays_out_of_the_hosts_messages(memory: Memory, person: UserMemory) -> None:
@@ -59,7 +68,7 @@ def test_an_async_host_hears_nothing_either(memory: Memory) -> None:
     async def run() -> list[str]:
         given = {"messages": [HumanMessage("I drink gunpowder tea.", id="m1")]}
         stream = graph.astream(given, context=ADA, stream_mode="messages", subgraphs=True)
-        return [message.text async for _, (message, _) in stream]
+        return spoken([message async for _, (message, _) in stream])
 
     assert asyncio.run(run()) == ["Enjoy your tea!"]
 

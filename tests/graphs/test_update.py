@@ -7,12 +7,12 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from graphs.batch import BATCH_MESSAGES
 from graphs.material import SourceText
 from graphs.prompt import PROMPT_VERSION
+from graphs.testing import ScriptedChatModel, said
 from graphs.update import build_update_graph, generate_memory_update, update_memory
 from memory_tools.memory import Memory, UserMemory
 from storage.conversations import NewMessage
 from storage.errors import InvalidInput, NoIdentity, SummarizerFailed
 from storage.provenance import Actor, Provenance, TokenUsage, Trust
-from tests.scripted_model import ScriptedChatModel, said
 
 TEA = {"summary": "Ada drinks tea in the morning.", "safety_notes": "Never call before nine."}
 LONG = {

@@ -4,12 +4,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
-from storage.conversations import Message, NewMessage
+from storage.conversations import TOKEN_LIMIT, Message, NewMessage, Totals
 from storage.database import Database
 from storage.errors import InvalidInput, InvalidJson, InvalidName, NotFound, TooLarge
 from storage.limits import MESSAGE_LIMIT
 from storage.stores import Stores
+from storage.tables import owners
 from tests.clock import Clock
 from tests.contents import Contents
 
@@ -95,6 +97,11 @@ def test_nothing_said_leaves_nothing(database: Database, ada: UUID, contents: Ca
         (NewMessage("user", "x", external_id=""), InvalidName),
         (NewMessage("user", "x", external_id="\0"), InvalidName),
         (NewMessage("user", "x", metadata={"a": b"x"}), InvalidJson),
+        (NewMessage("user", "x", tokens=-1), InvalidInput),
+        (NewMessage("user", "x", tokens=True), InvalidInput),
+        (NewMessage("user", "x", tokens=1.0), InvalidInput),  # type: ignore[arg-type]
+        (NewMessage("user", "x", tokens="7"), InvalidInput),  # type: ignore[arg-type]
+        (NewMessage("user", "x", tokens=TOKEN_LIMIT + 1), InvalidInput),
     ],
 )
 def test_one_bad_message_keeps_all_of_them_out(
@@ -190,6 +197,93 @@ def test_a_message_seen_before_does_not_move_its_conversation(clocked: Database,
     with clocked.begin(ada) as stores:
         stores.conversations.append("call-1", known)
         assert stores.conversations.all().entries[0].updated_at == datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+NOTHING = Totals(0, 0, 0, None)
+
+
+def totals(database: Database, owner: UUID) -> Totals:
+    with database.read(owner) as stores:
+        return stores.conversations.totals()
+
+
+def token_counts(database: Database, owner: UUID) -> dict[str, int]:
+    with database.read(owner) as stores:
+        return {each.name: each.token_count for each in stores.conversations.all().entries}
+
+
+def test_what_messages_cost_is_counted_for_the_conversation_and_the_person(
+    clocked: Database, ada: UUID, bob: UUID, clock: Clock
+) -> None:
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [NewMessage("user", "one", tokens=5), NewMessage("user", "free")])
+        stores.conversations.append("call-2", [NewMessage("user", "two", tokens=7)])
+    later = clock.move(60)
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [NewMessage.of({"role": "user", "content": "three", "tokens": 11})])
+        assert stores.conversations.totals() == Totals(2, 4, 23, later)
+    assert totals(clocked, ada) == Totals(2, 4, 23, later)
+    assert token_counts(clocked, ada) == {"call-1": 16, "call-2": 7}
+    assert totals(clocked, bob) == NOTHING
+
+
+def test_a_message_seen_before_is_not_counted_again(clocked: Database, ada: UUID, clock: Clock) -> None:
+    known = [NewMessage("user", "x", external_id="a", tokens=5)]
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [*known, *known])
+    once = Totals(1, 1, 5, clock.now)
+    assert totals(clocked, ada) == once
+    later = clock.move(1)
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", known)
+    assert totals(clocked, ada) == once
+    assert token_counts(clocked, ada) == {"call-1": 5}
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [*known, NewMessage("user", "y", external_id="b", tokens=6)])
+    assert totals(clocked, ada) == Totals(1, 2, 11, later)
+    assert token_counts(clocked, ada) == {"call-1": 11}
+
+
+def test_what_is_not_kept_is_not_counted(database: Database, ada: UUID) -> None:
+    with database.begin(ada) as stores, pytest.raises(InvalidInput):
+        stores.conversations.append("call-1", [NewMessage("user", "x", tokens=5), NewMessage("nobody", "y", tokens=5)])
+    with pytest.raises(NotFound):
+        keep_and_fail(database, ada)
+    assert totals(database, ada) == NOTHING
+
+
+def keep_and_fail(database: Database, owner: UUID) -> None:
+    with database.begin(owner) as stores:
+        stores.conversations.append("call-1", [NewMessage("user", "x", tokens=5)])
+        stores.conversations.messages("call-9")
+
+
+def test_totals_hold_the_branches_merged_into_a_person(
+    clocked: Database, ada: UUID, bob: UUID, clock: Clock, administrator: sa.Engine
+) -> None:
+    for owner in (ada, bob):
+        with clocked.begin(owner) as stores:
+            stores.conversations.append("call-1", [NewMessage("user", "x", tokens=5)])
+        clock.move(1)
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-2", [NewMessage("user", "y", tokens=1)])
+    latest = clock.now
+    with administrator.begin() as connection:
+        connection.execute(sa.update(owners).where(owners.c.id == bob).values(survivor_id=ada, merged_into=ada))
+    assert totals(clocked, ada) == totals(clocked, bob) == Totals(3, 3, 11, latest)
+
+
+def test_nobody_has_said_anything(database: Database, ada: UUID) -> None:
+    with database.begin(ada) as stores:
+        stores.conversations.append("call-1", said("x"))
+    with database.nobody() as stores:
+        assert stores.conversations.totals() == NOTHING
+
+
+def test_no_sum_of_tokens_overflows(database: Database, ada: UUID) -> None:
+    with database.begin(ada) as stores:
+        stores.conversations.append("call-1", [NewMessage("user", "x", tokens=TOKEN_LIMIT)] * 3)
+    assert totals(database, ada).tokens == 3 * TOKEN_LIMIT
 
 
 def test_a_time_without_zone_names_no_moment(database: Database, ada: UUID) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.directory import resolve
+from storage.edits import NewValue
 from storage.errors import UserMemoryError
 from storage.identity import Identity
 from storage.provenance import by_operator
@@ -44,6 +45,9 @@ CALLS: dict[str, Call] = {
     "snapshots.append": lambda stores, hers: stores.snapshots.append(
         {"summary": "mine"}, provenance=by_operator, idempotency_key=hers.idempotency_key
     ),
+    "snapshots.edit": lambda stores, hers: stores.snapshots.edit(
+        [NewValue("/summary", "mine")], provenance=by_operator, idempotency_key=hers.idempotency_key
+    ),
     "snapshots.revert": lambda stores, hers: stores.snapshots.revert(hers.version, provenance=by_operator),
     "snapshots.accept": lambda stores, hers: stores.snapshots.accept(hers.pending_id, provenance=by_operator),
     "pending.get": lambda stores, hers: stores.pending.get(hers.pending_id),
@@ -59,6 +63,7 @@ CALLS: dict[str, Call] = {
     "conversations.messages": lambda stores, hers: stores.conversations.messages(hers.conversation),
     "conversations.since": lambda stores, _: stores.conversations.since(0),
     "conversations.all": lambda stores, _: stores.conversations.all(),
+    "conversations.totals": lambda stores, _: stores.conversations.totals(),
     "cursors.seen": lambda stores, hers: stores.cursors.seen(hers.purpose),
     "cursors.advance": lambda stores, hers: stores.cursors.advance(hers.purpose, hers.version + 1),
 }

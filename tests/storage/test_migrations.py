@@ -3,11 +3,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from storage.conversations import NewMessage, Totals
 from storage.database import Database
 from storage.dialect import make_engine
 from storage.directory import resolve
@@ -21,6 +24,7 @@ from tests.postgres import Cluster
 VERSIONS = sorted((Path(__file__).parents[2] / "storage" / "migrations" / "versions").glob("[0-9]*.py"))
 
 CONSTRAINTS = """
+configurations_pkey PRIMARY KEY (organization_id, flow)
 conversations_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 conversations_owner_id_id_key UNIQUE (owner_id, id)
 conversations_owner_id_name_key UNIQUE (owner_id, name)
@@ -62,6 +66,8 @@ CREATE INDEX snapshots_checkpoints_idx ON snapshots (owner_id, created_at, versi
 """Those that stand for no key."""
 
 POLICIES = """
+configurations edit FOR ALL TO worker USING true WITH CHECK true
+configurations resolve FOR SELECT TO resolver USING true
 conversations add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())
 conversations change FOR UPDATE TO app, worker USING (owner_id = bound_owner()) WITH CHECK (owner_id = bound_owner())
 conversations read FOR SELECT TO app USING (owner_id = ANY (bound_owners()))
@@ -181,6 +187,30 @@ def test_rows_survive_what_protects_them_going_down_and_up_again(new_url: str) -
     assert migrate(new_url) == url
     with Database.open(url) as database, database.read(ada) as stores:
         assert stores.items.get("prefs", "tone").value == "warm"
+
+
+def test_what_was_kept_before_there_were_counters_is_counted(new_url: str) -> None:
+    url = migrate(new_url)
+    with Database.open(url) as database:
+        ada, bob, eve = (resolve(database, Identity.of(user=name)).owner for name in ("ada", "bob", "eve"))
+        kept = {ada: ("call-1", "call-2", "call-1"), bob: ("call-1",)}
+        for owner, names in kept.items():
+            for name in names:
+                with database.begin(owner) as stores:
+                    stores.conversations.append(name, [NewMessage("user", "hello", tokens=5)])
+        before = {owner: totals(database, owner) for owner in (ada, bob, eve)}
+    migrate(new_url, to="0003")
+    with Database.open(migrate(new_url)) as database:
+        assert {owner: totals(database, owner) for owner in before} == {
+            owner: replace(known, tokens=0) for owner, known in before.items()
+        }
+        assert before[ada].conversations == 2
+        assert before[eve].last_interaction_at is None
+
+
+def totals(database: Database, owner: UUID) -> Totals:
+    with database.read(owner) as stores:
+        return stores.conversations.totals()
 
 
 def catalog(url: str) -> list[str]:

@@ -5,7 +5,7 @@ Each attack runs bound to Bob and bound to nobody, on every table. None may show
 and each must succeed once the role is made a superuser: an attack that cannot succeed would prove nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -16,15 +16,20 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 
+from storage.configuration import set_configuration
 from storage.database import Database
 from storage.directory import erase, resolve
 from storage.identity import Identity
 from storage.tables import CONTENT, metadata
 from tests.attacks import READS, SHAPES, Shape, statements
+from tests.contents import Contents
 from tests.people import furnish
 
 MARKS = ("ada-", "secret")
 """Every row of Ada holds one of them; no attack does."""
+
+OF_PEOPLE = [table for table in metadata.sorted_tables if table.name == "owners" or "owner_id" in table.c]
+"""The tables whose rows are somebody's. Configurations are nobody's; see `TestConfigurations`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Scene:
     def rows(self, connection: psycopg.Connection) -> list[str]:
         """Return all rows of Ada, to somebody who may see them."""
         found = []
-        for table in metadata.sorted_tables:
+        for table in OF_PEOPLE:
             owner = "id" if table.name == "owners" else "owner_id"
             query = f"SELECT t::text FROM usermemory.{table.name} t WHERE {owner} = %s"
             found += [f"{table.name} {line}" for (line,) in connection.execute(query, (self.ada,))]
@@ -125,7 +130,7 @@ def seen_of_somebody_else(scene: Scene, shape: str) -> list[str]:
     seen = []
     firsts = "BEGIN", f"BEGIN; SELECT usermemory.bind('{scene.bob}')"
     with psycopg.connect(scene.url, autocommit=True, prepare_threshold=None) as connection:
-        for table, first in product(metadata.sorted_tables, firsts):
+        for table, first in product(OF_PEOPLE, firsts):
             seen += attack(connection, [first, *scene.of(SHAPES[shape], table), "COMMIT"])
             connection.execute("ROLLBACK")
             connection.execute("DISCARD ALL")
@@ -150,7 +155,7 @@ def test_every_attack_succeeds_where_nothing_holds_it_back(scene: Scene, superus
 def succeeds(connection: psycopg.Connection, scene: Scene, shape: str) -> bool:
     """Tell whether an attack on any table shows or changes anything of Ada, and undo it."""
     before = scene.rows(connection)
-    for table in metadata.sorted_tables:
+    for table in OF_PEOPLE:
         seen = attack(connection, ["BEGIN", *scene.of(SHAPES[shape], table)])
         failed = connection.info.transaction_status == TransactionStatus.INERROR
         found = scene.shows(seen) or (not failed and scene.rows(connection) != before)
@@ -226,6 +231,63 @@ def test_nobody_becomes_another_role(scene: Scene, role: str, other: str) -> Non
         else:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"SET ROLE usermemory_{other}".encode())
+
+
+class TestConfigurations:
+    """The application learns what an organization allows by its exact name, and never which ones there are."""
+
+    @pytest.fixture(autouse=True)
+    def organizations(self, operators_database: Database) -> None:
+        for organization, flow in (("acme", None), ("acme", "support"), ("acme", "sales"), ("other", None)):
+            set_configuration(operators_database, organization, flow, {"retention_days": 30})
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT * FROM usermemory.configurations",
+            "SELECT count(*) FROM usermemory.configurations WHERE organization_id = 'acme'",
+            "INSERT INTO usermemory.configurations VALUES ('new', '', '{}', now())",
+            "UPDATE usermemory.configurations SET settings = '{}'",
+            "DELETE FROM usermemory.configurations",
+            "TRUNCATE usermemory.configurations",
+            "COPY usermemory.configurations TO STDOUT",
+        ],
+    )
+    def test_the_application_has_no_right_to_the_table(
+        self, scene: Scene, contents: Callable[[], Contents], statement: str
+    ) -> None:
+        before = contents()
+        for first in ("SELECT 1", f"SELECT usermemory.bind('{scene.bob}')"):
+            with psycopg.connect(scene.url) as connection:
+                connection.execute(first.encode())
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement.encode())
+        assert contents() == before
+
+    @pytest.mark.parametrize(
+        ("organization", "flow", "seen"),
+        [
+            ("acme", "support", ["", "support"]),
+            ("acme", "", [""]),
+            ("acme", None, [""]),
+            ("acme", "%", [""]),
+            ("%", "%", []),
+            ("", "", []),
+            ("ACME", "support", []),
+            (None, None, []),
+        ],
+    )
+    def test_the_function_shows_what_is_named_exactly(
+        self, database_url: str, organization: str | None, flow: str | None, seen: list[str]
+    ) -> None:
+        with psycopg.connect(database_url) as connection:
+            rows = connection.execute("SELECT flow FROM usermemory.configuration(%s, %s)", (organization, flow))
+            assert sorted(flow for (flow,) in rows) == seen
+
+    def test_the_worker_sees_and_edits_all_of_them(self, worker_url: str) -> None:
+        with psycopg.connect(worker_url) as connection:
+            edited = connection.execute("UPDATE usermemory.configurations SET settings = '{}'")
+            assert edited.rowcount == 4
 
 
 class TestWorker:

@@ -14,6 +14,7 @@ COMMANDS = {
     "pending": "Decide on changes that the guard held back.",
     "items": "Keep small JSON values under namespace and key.",
     "profile": "Keep the one text about a person.",
+    "configuration": "Say what memory may do in an organization and in its flows.",
     "migrate": "Bring a database to the schema this program needs.",
     "doctor": "Examine the database and say what is wrong with it.",
 }

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from graphs.context import MemoryContext, person
+from memory_tools.context import MemoryContext, person
 from memory_tools.memory import Memory
 from storage.errors import InvalidIdentity, NoIdentity
 from storage.identity import Identity

@@ -1,0 +1,234 @@
+"""Middleware: memory for an agent of `langchain.agents.create_agent`, before the model and after the run."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NotRequired
+
+try:
+    from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import PrivateStateAttr
+except ModuleNotFoundError as missing:
+    if missing.name != "langchain":
+        raise
+    raise ImportError("the middleware needs langchain: pip install 'usermemory[agents]'") from missing
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage, SystemMessage
+from langgraph.channels import UntrackedValue
+from langgraph.config import get_config
+from langgraph.runtime import Runtime
+
+from graphs.recollection import BUDGET, Recollection, recollect
+from graphs.summarizer import Summarizer
+from graphs.surviving import surviving
+from graphs.transcript import transcript
+from graphs.turn import incoming, turn
+from graphs.update import build_update_graph
+from memory_tools.context import Identify, Run, identify
+from memory_tools.langchain import get_user_memory_tools
+from memory_tools.memory import Memory, UserMemory
+from memory_tools.telemetry import Observation
+from memory_tools.visit import require_allowed, visit
+from storage.configuration import MemoryConfiguration
+from storage.errors import InvalidInput, NoIdentity
+
+DEFAULT_CONVERSATION: Final = "default"
+"""Where a turn is kept that belongs to no thread."""
+
+DOOR: Final = "middleware"
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a run began with. It holds memory and messages: no checkpoint may keep it."""
+
+    recollection: Recollection | None
+    """What was read; None where that failed."""
+
+    messages: tuple[AnyMessage, ...]
+    named: bool
+    """Whether the run names somebody."""
+
+
+class MemoryState(AgentState[Any]):
+    """What the middleware adds to the state of an agent; neither is shown to a caller."""
+
+    user_memory: NotRequired[Annotated[_Begun | None, UntrackedValue(object), PrivateStateAttr]]
+    """What the run began with; in no checkpoint."""
+
+    user_memory_sent: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
+    """Which version of whose memory (hashed) this thread was sent: kept with the thread, because it is no content."""
+
+
+class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
+    """Tells the model what is known about the person, and keeps what was said.
+
+    Before the run it reads memory once and puts it behind the host's own system prompt, fenced as data, within a token
+    budget. After the run it keeps the turn's messages where `auto_store` is on, and with `update="now"` updates the
+    document at once; else a later update finds them. Whose memory it is says the run (`memory_tools.context.identify`).
+    Where memory fails or nobody is named, the agent answers without it; the log and a span say so.
+    """
+
+    state_schema = MemoryState
+
+    def __init__(
+        self,
+        memory: Memory | UserMemory,
+        *,
+        auto_store: bool | None = None,
+        tools: bool | Collection[str] = False,
+        update: Literal["later", "now"] = "later",
+        model: BaseChatModel | None = None,
+        summarizer: Summarizer | None = None,
+        configuration: MemoryConfiguration | None = None,
+        flow: str | None = None,
+        budget: int = BUDGET,
+        identify: Identify = identify,
+        name: str = "UserMemoryMiddleware",
+    ) -> None:
+        """Bind the middleware to an open memory.
+
+        `auto_store` and `configuration` are the host's own defaults: what operators stored for the organization or
+        the `flow` wins. `tools` brings the agent's operations too, all or those named. `model` or `summarizer` write
+        the document when `update` is `"now"`; with neither, the person's own sentences are kept. `budget` is in tokens.
+        `name` tells two of them in one agent apart. Raises InvalidInput for an unknown `update`, and where both a model
+        and a summarizer are to update now.
+        """
+        if update not in ("later", "now"):
+            raise InvalidInput(f"an update is done later or now, not {update!r}")
+        self._memory = memory
+        self._default = configuration or MemoryConfiguration()
+        if auto_store is not None:
+            self._default = MemoryConfiguration(auto_store=auto_store).over(self._default)
+        opened = memory.memory if isinstance(memory, UserMemory) else memory
+        self._graph = build_update_graph(opened, model=model, summarizer=summarizer) if update == "now" else None
+        self._flow = flow
+        self._budget = budget
+        self._identify = identify
+        self._name = name
+        wanted = None if tools is True else tools or ()
+        self.tools = get_user_memory_tools(memory, operations=wanted, identify=identify)
+        self._own_tools = {tool.name for tool in self.tools}
+
+    @property
+    def name(self) -> str:
+        """The name of its nodes in the agent's graph."""
+        return self._name
+
+    def before_agent(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
+        """Read what is known about the person, in one transaction."""
+        begun = self._begin(state, runtime)
+        sent = begun.recollection.sent if begun.recollection else None
+        return {"user_memory": begun} | ({"user_memory_sent": sent} if sent else {})
+
+    async def abefore_agent(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
+        """Do the same in a thread."""
+        return await asyncio.to_thread(self.before_agent, state, runtime)
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Put memory behind the host's own system prompt."""
+        begun = _begun(request) or self._begin(request.state, request.runtime)
+        return handler(self._told(request, begun))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Do the same; a run that was resumed in its middle reads in a thread."""
+        begun = _begun(request)
+        if begun is None:
+            begun = await asyncio.to_thread(self._begin, request.state, request.runtime)
+        return await handler(self._told(request, begun))
+
+    def after_agent(self, state: MemoryState, runtime: Runtime[Any]) -> None:
+        """Keep the turn, in one transaction, and update the document where that is wanted at once."""
+        person = self._keep(state, runtime)
+        if person is not None and self._graph is not None:
+            with surviving("update", "update_memory", "document", door=DOOR) as seen:
+                _note(seen, self._graph.invoke({"messages": []}, context=_bound(person)))
+
+    async def aafter_agent(self, state: MemoryState, runtime: Runtime[Any]) -> None:
+        """Do the same, the database in threads and the model on the event loop."""
+        person = await asyncio.to_thread(self._keep, state, runtime)
+        if person is not None and self._graph is not None:
+            with surviving("update", "update_memory", "document", door=DOOR) as seen:
+                _note(seen, await self._graph.ainvoke({"messages": []}, context=_bound(person)))
+
+    def _begin(self, state: Any, runtime: Runtime[Any]) -> _Begun:
+        recollection = None
+        with surviving("recall", "search_memory", "document", door=DOOR) as seen:
+            with visit(self._person(runtime), writes=False, flow=self._flow, default=self._default) as visited:
+                recollection = recollect(
+                    visited, conversation=_thread(runtime), sent=state.get("user_memory_sent"), budget=self._budget
+                )
+            seen.records(len(recollection.texts))
+        return _Begun(recollection, incoming(state["messages"]), seen.error != NoIdentity.code)
+
+    def _told(self, request: ModelRequest[Any], begun: _Begun) -> ModelRequest[Any]:
+        """Return the request with memory in it; without our tools where memory may not be used."""
+        recollection = begun.recollection
+        if recollection is not None and not recollection.allowed and self._own_tools:
+            request = request.override(tools=[tool for tool in request.tools if not self._is_own(tool)])
+        if recollection is None or not recollection.texts:
+            return request
+        own = [] if request.system_message is None else request.system_message.content_blocks
+        told: list[Any] = [*own, *({"type": "text", "text": text} for text in recollection.texts)]
+        return request.override(system_message=SystemMessage(content=told))
+
+    def _keep(self, state: Any, runtime: Runtime[Any]) -> UserMemory | None:
+        """Keep the turn where that is allowed; return the person whose turn was kept."""
+        begun: _Begun | None = state.get("user_memory")
+        if begun is not None and not begun.named:
+            return None
+        recollection = None if begun is None else begun.recollection
+        if recollection is not None and not (recollection.allowed and recollection.configuration.auto_store):
+            return None
+        said = turn(state["messages"], None if begun is None else begun.messages)
+        kept = None
+        with surviving("keep_turn", "create_memory", "conversations", door=DOOR) as seen:
+            person = self._person(runtime)
+            with visit(person, writes=True, flow=self._flow, default=self._default) as visited:
+                if visited.allowed and visited.configuration.auto_store:
+                    new = transcript(said, run=_run(runtime))
+                    seen.records(len(visited.stores.conversations.append(_thread(runtime), new)))
+                    kept = require_allowed(person, visited.configuration)
+        return kept
+
+    def _person(self, runtime: Runtime[Any]) -> UserMemory:
+        if isinstance(self._memory, UserMemory):
+            return self._memory
+        user = None if runtime.server_info is None else runtime.server_info.user
+        configurable = get_config().get("configurable") or {}
+        return self._identify(self._memory, Run(runtime.context, user, configurable))
+
+    def _is_own(self, tool: Any) -> bool:
+        return getattr(tool, "name", None) in self._own_tools
+
+
+def _begun(request: ModelRequest[Any]) -> _Begun | None:
+    """Return what the run began with; None in a run that was resumed in its middle."""
+    state: Any = request.state
+    found: _Begun | None = state.get("user_memory")
+    return found
+
+
+def _bound(person: UserMemory) -> Any:
+    """Return the context of an update for a person who is bound already: nothing about them is looked up twice."""
+    return person
+
+
+def _note(seen: Observation, result: dict[str, Any]) -> None:
+    if result["status"] == "failed":
+        seen.failed(result["error"])
+
+
+def _thread(runtime: Runtime[Any]) -> str:
+    """Return the conversation that a run belongs to: its thread."""
+    thread = None if runtime.execution_info is None else runtime.execution_info.thread_id
+    return thread or DEFAULT_CONVERSATION
+
+
+def _run(runtime: Runtime[Any]) -> str:
+    """Return what tells this run from others, for messages without an id."""
+    return "" if runtime.execution_info is None else runtime.execution_info.task_id

@@ -1,0 +1,97 @@
+"""The caller: whose call a run is about, by what the host says in its context and what telephony says beside it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from memory_tools.context import MemoryContext
+from storage.identity import DEFAULT_ORGANIZATION, Identity, parse_phone
+
+_ORGANIZATION: Final = ("organization", "organizationId", "organization_id")
+_USER: Final = ("user_id", "userId")
+_PHONE: Final = ("phone", "phoneNumber", "phone_number")
+_VERIFIED: Final = ("phone_verified", "phoneVerified")
+
+
+def caller(context: object, *metadata: object, default_region: str | None = None) -> MemoryContext | None:
+    """Return who calls, by the context of a run and then by its metadata; None where neither names anybody.
+
+    Both are mappings or objects, and what is in neither form says nothing. The context has `organization`, `user_id`,
+    `phone` and `phone_verified` (also as `organizationId`, `userId`, `phoneNumber`, ...) and perhaps a `metadata` of
+    its own, which comes before the other ones (seed 004). In metadata, a phone number stands where telephony puts it:
+
+    - `phoneNumber` or `phone_number`, as seed 004 has it;
+    - LiveKit: the participant's attribute `sip.phoneNumber`, alone, in `attributes` or in `participant.attributes`
+      (https://docs.livekit.io/reference/telephony/sip-participant);
+    - Twilio: `From` of a request (https://www.twilio.com/docs/voice/twiml#twilios-request-to-your-application);
+    - Telnyx: `from`, alone or in the `payload` of an event, as text or with a `phone_number`
+      (https://developers.telnyx.com/docs/voice/programmable-voice/receiving-webhooks).
+
+    Where Twilio or Telnyx say that the call goes out, its `from` is the host's own number, and `To` or `to` counts.
+    The first text that stands anywhere decides: where it is no phone number of a person (`anonymous`, `client:alice`,
+    a SIP address), no other one is looked for. `default_region` is that of `storage.identity.parse_phone`.
+
+    Metadata may be what a caller's own telephone sent. So a user id, and that a number is verified, are taken from the
+    context alone, and only a number that came with the context counts as verified. An organization is taken from the
+    context, or where that names none, from `organizationId` of the metadata. Whoever may choose the metadata of a run
+    may choose the number: let only telephony do so. Raises InvalidIdentity for a user id or an organization that is
+    none.
+    """
+    user = member(context, *_USER)
+    text = phone_said(context, *metadata)
+    number = None if text is None else parse_phone(text, default_region)
+    if user is None and number is None:
+        return None
+    organization = organization_said(context, *metadata)
+    vouched = number is not None and phone_said(context) is not None
+    verified = member(context, *_VERIFIED) if vouched else None
+    checked = Identity(
+        organization=DEFAULT_ORGANIZATION if organization is None else organization,
+        user=user,
+        phone=number,
+        phone_verified=False if verified is None else verified,
+    )
+    phone = None if number is None else number.key
+    return MemoryContext(checked.organization, checked.user, phone, checked.phone_verified)
+
+
+def phone_said(context: object, *metadata: object) -> str | None:
+    """Return the text that stands where a phone number would, be it one or not; None where nothing stands there.
+
+    With a text but without a `caller` somebody calls who withholds the number.
+    """
+    given = (member(context, name) for name in _PHONE)
+    told = (number for source in (member(context, "metadata"), *metadata) for number in _numbers(source))
+    return next((text for texts in (given, told) for text in texts if isinstance(text, str) and text.strip()), None)
+
+
+def organization_said(context: object, *metadata: object) -> Any:
+    """Return the organization that the context names, else the metadata; None where neither does. It is not checked."""
+    named = member(context, *_ORGANIZATION)
+    told = (member(source, "organizationId") for source in (member(context, "metadata"), *metadata))
+    return named if named is not None else next((each for each in told if each is not None), None)
+
+
+def member(source: object, *names: str) -> Any:
+    """Return the first of these members that a mapping or an object has; None where it has none of them."""
+    values = (source.get(name) if isinstance(source, Mapping) else getattr(source, name, None) for name in names)
+    return next((value for value in values if value is not None), None)
+
+
+def _numbers(metadata: object) -> Iterator[object]:
+    """Yield what stands in each place of a phone number."""
+    yield member(metadata, "phoneNumber")
+    yield member(metadata, "phone_number")
+    for attributes in (metadata, member(metadata, "attributes"), member(member(metadata, "participant"), "attributes")):
+        yield member(attributes, "sip.phoneNumber")
+    for event in (metadata, member(metadata, "payload"), member(member(metadata, "data"), "payload")):
+        for end in _other_end(event):
+            yield end
+            yield member(end, "phone_number")
+
+
+def _other_end(event: object) -> tuple[object, object]:
+    """Return who is at the other end of a call of Twilio or Telnyx."""
+    direction = member(event, "Direction", "direction")
+    if isinstance(direction, str) and direction.lower().startswith("out"):
+        return member(event, "To"), member(event, "to")
+    return member(event, "From"), member(event, "from")

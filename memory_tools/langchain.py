@@ -1,0 +1,164 @@
+"""LangChain tools: the operations of the catalog as tools of an agent. Whose memory it is, no model can choose."""
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
+from langgraph.runtime import Runtime, get_runtime
+from pydantic import BaseModel, ConfigDict, ValidationError
+from storage.configuration import effective_configuration
+
+from memory_tools.answer import as_text
+from memory_tools.context import Identify, Run, identify
+from memory_tools.memory import Memory, UserMemory
+from memory_tools.operation import Audience, Operation
+from memory_tools.operations import CATALOG
+from memory_tools.telemetry import memory_operation, observed
+from memory_tools.visit import require_allowed
+from storage.canonical import dumps
+from storage.errors import InvalidInput, UserMemoryError
+from storage.json_types import Json
+from storage.provenance import LABEL_LIMIT, Actor, Provenance, Trust
+
+DOOR: Final = "langchain"
+"""The door that changes are said to come through."""
+
+UNFORESEEN: Final = {"code": "internal_error", "message": "The memory could not be used."}
+"""What a model reads of an error that nobody foresaw: its own text may quote anything."""
+
+_log = logging.getLogger(__name__)
+
+
+def get_user_memory_tools(
+    memory: Memory | UserMemory,
+    *,
+    operations: Collection[str] | None = None,
+    identify: Identify = identify,
+) -> list[BaseTool]:
+    """Return the agent's operations as tools, for `create_agent`, `ToolNode` and `bind_tools`, sync and async.
+
+    With a `UserMemory` they are bound to that person. With a `Memory` the run says whose memory it is: its context
+    (`MemoryContext`, or anything with `user_id` or `phone`), else the user whom a LangGraph server authenticated, else
+    its configurable `user_id`; `identify` may be a rule of the host's own. Where nobody is named the call ends with an
+    error and the run goes on. Nothing that a model sends counts as an identity.
+
+    `operations` are names of the catalog's agent operations, all of them by default; raises InvalidInput for another.
+    A tool answers with compact JSON for the model and the operation's answer as the artifact of the message; errors of
+    the memory are messages with `status="error"` and the stable code. Configurations apply: where memory is switched
+    off, the code is `memory_disabled`.
+    """
+    offered = {name: each for name, each in CATALOG.items() if each.audience is Audience.AGENT}
+    unknown = sorted(set(operations or ()) - offered.keys())
+    if unknown:
+        raise InvalidInput(f"no operation of an agent: {', '.join(unknown)}; there are {', '.join(offered)}")
+    wanted = offered if operations is None else {name: offered[name] for name in offered if name in operations}
+    return [_tool(memory, each, identify) for each in wanted.values()]
+
+
+def _tool(memory: Memory | UserMemory, operation: Operation[Any, Any], identify: Identify) -> BaseTool:
+    # Neither may be optional by type, or LangGraph leaves them out; a model's own `runtime` is no ToolRuntime.
+    def call(*, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = None, **asked: Any) -> tuple[str, Any]:  # type: ignore[assignment]
+        return _answered(operation, asked, lambda: _whose(memory, identify, runtime, config))
+
+    return StructuredTool.from_function(
+        func=call,
+        name=operation.name,
+        description=operation.description,
+        args_schema=_arguments(operation.input),
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+        handle_validation_error=_invalid,
+    )
+
+
+def _arguments(asked: type[BaseModel]) -> type[BaseModel]:
+    """Return the input as LangChain checks it: what the schema does not know is dropped, with what it was to forge."""
+    members = {"model_config": ConfigDict(extra="ignore"), "__doc__": asked.__doc__, "__module__": asked.__module__}
+    return type(asked.__name__, (asked,), members)
+
+
+def _answered(
+    operation: Operation[Any, Any], asked: dict[str, Any], whose: Callable[[], UserMemory]
+) -> tuple[str, Any]:
+    with observed(memory_operation(operation), name=operation.name, store=_store(operation), door=DOOR) as seen:
+        try:
+            answer = operation(whose(), operation.input.model_validate(asked))
+        except UserMemoryError as error:
+            seen.failed(error.code)
+            raise ToolException(_error({"code": error.code, "message": str(error), **error.details})) from None
+        except ValidationError as error:
+            seen.failed(InvalidInput.code)
+            raise ToolException(_invalid(error)) from None
+        except Exception as error:  # noqa: BLE001 - a door: the run of the host lives on
+            seen.failed("_OTHER")
+            _log.error("%s failed: %s", operation.name, type(error).__name__)
+            raise ToolException(_error(UNFORESEEN)) from None
+        text = as_text(answer)
+        seen.content(text)
+        return text, answer if answer is not None else {"done": True}
+
+
+def _store(operation: Operation[Any, Any]) -> str:
+    """Return the kind of memory that an operation is about: the module it stands in."""
+    return operation.function.__module__.rpartition(".")[2]
+
+
+def _whose(memory: Memory | UserMemory, identify: Identify, runtime: object, config: RunnableConfig) -> UserMemory:
+    """Return the person as the configuration lets them be known, in the hands of the agent."""
+    trusted = runtime if isinstance(runtime, ToolRuntime) else None
+    person = memory if isinstance(memory, UserMemory) else identify(memory, _run(trusted or _around(), config))
+    configuration = effective_configuration(person.memory.database, person.identity.organization)
+    return require_allowed(person, configuration).acting(_by_agent(trusted, config))
+
+
+def _around() -> Runtime[Any] | None:
+    """Return the runtime of the node that calls the tool by itself, where there is one."""
+    try:
+        return get_runtime()
+    except (RuntimeError, KeyError):  # outside of a graph
+        return None
+
+
+def _run(runtime: Runtime[Any] | ToolRuntime[Any, Any] | None, config: RunnableConfig) -> Run:
+    server = None if runtime is None else runtime.server_info
+    return Run(
+        context=None if runtime is None else runtime.context,
+        server_user=None if server is None else server.user,
+        configurable=config.get("configurable") or {},
+    )
+
+
+def _by_agent(runtime: ToolRuntime[Any, Any] | None, config: RunnableConfig) -> Provenance:
+    """Return who makes the changes of this call: an agent, trusted as a tool is once one spoke in this turn."""
+    thread = (config.get("configurable") or {}).get("thread_id")
+    conversations = (thread,) if isinstance(thread, str) and 0 < len(thread) <= LABEL_LIMIT else ()
+    trust = Trust.TOOL if runtime is not None and _tool_spoke(runtime.state) else None
+    return Provenance(Actor.AGENT, DOOR, conversations=conversations, trust=trust)
+
+
+def _tool_spoke(state: Any) -> bool:
+    """Tell whether a tool that is not ours brought content into the turn: since then a change may be its idea."""
+    messages = state.get("messages", ()) if isinstance(state, dict) else getattr(state, "messages", ())
+    for message in reversed(messages or ()):
+        kind = getattr(message, "type", None)
+        if kind == "human":
+            return False
+        if kind == "tool" and message.name not in CATALOG:
+            return True
+    return False
+
+
+def _invalid(error: ValidationError | Any) -> str:
+    """Return what is wrong with the arguments, without repeating them."""
+    wrong = "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}"
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return _error({"code": InvalidInput.code, "message": wrong})
+
+
+def _error(members: dict[str, Json]) -> str:
+    return dumps({"error": members})

@@ -1,0 +1,59 @@
+"""Visible text: memory as it may be shown to a model, without characters that hide a text or turn it around."""
+
+import json
+import re
+from unicodedata import category
+
+from storage.json_types import Json
+
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Letters, marks and symbols that show nothing."""
+
+
+class _Visible(dict[int, int | None]):
+    """For `str.translate`: drops what a reader does not see, and what changes the order in which text is shown."""
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        dropped = (
+            category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            or character in _BLANK
+            or 0xE0000 <= code <= 0xE0FFF  # tags, and the variation selectors in which whole texts were hidden
+        )
+        self[code] = None if dropped and character not in "\n\t\u200c\u200d" else code
+        return self[code]
+
+
+_VISIBLE = _Visible()
+
+_STRAY_JOINER = re.compile(r"(?<![^\x00-\x7f\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f\u200c\u200d])")
+"""A joiner that joins nothing: Persian, Indic scripts and emoji need single ones between their characters."""
+
+
+def visible(text: str) -> str:
+    """Return `text` without control, bidirectional and zero-width characters, except tabs and line ends."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _STRAY_JOINER.sub("", text.translate(_VISIBLE))
+
+
+def visible_value(value: Json) -> Json:
+    """Return `value` with only visible characters in its texts: once escaped, the others could not be told.
+
+    A name that looks like another one only without them never takes the place of the member that has it.
+    """
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        shown = {visible(name): visible_value(member) for name, member in value.items()}
+        if len(shown) < len(value):
+            shown |= {name: visible_value(member) for name, member in value.items() if visible(name) == name}
+        return shown
+    if isinstance(value, list):
+        return [visible_value(entry) for entry in value]
+    return value
+
+
+def visible_line(value: Json) -> str:
+    """Return `value` as JSON on one line, so that no text in it can begin one: line ends are escaped."""
+    return json.dumps(visible_value(value), ensure_ascii=False)

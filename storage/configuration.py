@@ -1,0 +1,218 @@
+"""Configuration: what an organization, or one of its flows, lets memory do (seed 004). Data in the database.
+
+A level keeps only the members that somebody set. The flow's stand over the organization's, those over the program's
+default. On PostgreSQL it is edited with the worker's URL; the application reads it by the exact name and lists nobody.
+"""
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import reduce
+from typing import Any, Final
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from storage.canonical import canonical, loads
+from storage.database import Database
+from storage.dialect import begin_to_write, insert_if_new, is_postgresql
+from storage.errors import Conflict, DatabaseError, DatabaseUnavailable, InvalidInput, NotFound
+from storage.json_types import Json
+from storage.names import check_name
+from storage.pointer import kind, pointer, shown
+from storage.tables import configurations
+
+RETENTION_LIMIT: Final = 36_500
+"""Days that anything can be kept before it is purged: a hundred years."""
+
+_OWN: Final = ""
+"""Stands in the database where a flow would: the level is the organization's own. No flow has this name."""
+
+
+class MemoryConfiguration(BaseModel):
+    """What memory may do, and which members of it somebody set. Written in camelCase or snake_case, kept in camelCase.
+
+    Equal when all members are, whether they were set or are the defaults.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True
+    )  # strict: the text "false" would be true
+
+    enabled: bool = Field(default=True, description="Whether there is any memory: when false, nothing is kept or read.")
+    use_phone_number: bool = Field(default=True, description="Whether a phone number may name a person.")
+    use_user_id: bool = Field(default=True, description="Whether a user id may name a person.")
+    auto_store: bool = Field(default=False, description="Whether conversations are kept without being asked to.")
+    retention_days: int = Field(
+        default=365,
+        ge=1,
+        le=RETENTION_LIMIT,
+        description="Days that conversations and chunks are kept; never items or the document.",
+    )
+    extract_entities: bool = Field(default=False, description="Whether people, places and things are learnt.")
+    extract_preferences: bool = Field(default=False, description="Whether likes and dislikes are learnt.")
+
+    @classmethod
+    def of(cls, value: "MemoryConfiguration | Mapping[str, Any] | None") -> "MemoryConfiguration":
+        """Return the configuration that `value` describes; with nothing set for None.
+
+        Raises InvalidInput for another kind of value, an unknown member, a member spelt in both ways, and a value of
+        the wrong type or out of bounds: the texts "true" and "30" are no values.
+        """
+        if isinstance(value, MemoryConfiguration):
+            return value
+        if value is None:
+            return cls()
+        if not isinstance(value, Mapping):
+            raise InvalidInput(f"a memory configuration is an object, not {kind(value)}")
+        for name in cls.model_fields:
+            if to_camel(name) != name and {name, to_camel(name)} <= value.keys():
+                raise InvalidInput(f"{name} and {to_camel(name)} are one member: give it once")
+        try:
+            return cls.model_validate(dict(value))
+        except ValidationError as invalid:
+            # No input in it, beyond the name of a member.
+            faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+            places = [pointer(fault["loc"]) for fault in faults]
+            said = "; ".join(f"{fault['msg']} at {shown(place)}" for fault, place in zip(faults, places, strict=True))
+            raise InvalidInput(f"this is no memory configuration: {said}", pointer=places[0]) from None
+
+    def over(self, base: "MemoryConfiguration") -> "MemoryConfiguration":
+        """Return `base` with the members that are set here in the place of its own; both's count as set."""
+        return base.model_copy(update=self.model_dump(exclude_unset=True))
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the members that are set, in camelCase."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+DEFAULT: Final = MemoryConfiguration()
+"""What holds where nobody set anything."""
+
+
+def configuration_levels(
+    connection: sa.Connection, organization: str, flow: str | None = None
+) -> tuple[MemoryConfiguration, ...]:
+    """Return what is stored for the organization and then for the flow, those of the two that are there.
+
+    Reads on an open connection, in whatever transaction it is in, and needs nobody to be bound. Raises InvalidName.
+    """
+    return tuple(_levels(connection, *_level(organization, flow)).values())
+
+
+def effective(levels: Iterable[MemoryConfiguration], default: MemoryConfiguration = DEFAULT) -> MemoryConfiguration:
+    """Return what holds: what a later level sets over the earlier ones, those over `default`."""
+    return reduce(lambda base, level: level.over(base), levels, default)
+
+
+def read_configuration(database: Database, organization: str, flow: str | None = None) -> MemoryConfiguration:
+    """Return what is stored for the flow alone, or without one for the organization alone; nothing set if nothing is.
+
+    Raises InvalidName.
+    """
+    level = _level(organization, flow)
+    with _connection(database) as connection:
+        return _levels(connection, *level).get(level[1], DEFAULT)
+
+
+def effective_configuration(
+    database: Database, organization: str, flow: str | None = None, default: MemoryConfiguration = DEFAULT
+) -> MemoryConfiguration:
+    """Return what holds in the flow, or without one in the organization. Raises InvalidName."""
+    with _connection(database) as connection:
+        return effective(configuration_levels(connection, organization, flow), default)
+
+
+def set_configuration(
+    database: Database, organization: str, flow: str | None, changes: MemoryConfiguration | Mapping[str, Any]
+) -> MemoryConfiguration:
+    """Set members of one level, leave its others as they are, and return what is stored there now.
+
+    Two who set different members at once keep both. An operator's act: on PostgreSQL it needs the worker's URL and
+    raises UnsafeRole with another. Raises InvalidName and InvalidInput.
+    """
+    level = _level(organization, flow)
+    changed = MemoryConfiguration.of(changes).as_json()
+    with _connection(database) as connection:
+        begin_to_write(connection)
+        stored = _merge(connection, level, changed, database.clock())
+        connection.commit()
+    return _known(stored)
+
+
+def reset_configuration(database: Database, organization: str, flow: str | None = None) -> None:
+    """Forget what was set for the level: what stands below it holds again. An operator's act, like setting.
+
+    Raises NotFound when nothing was set there, and InvalidName.
+    """
+    level = _level(organization, flow)
+    with _connection(database) as connection:
+        if connection.execute(sa.delete(configurations).where(*_at(level))).rowcount == 0:
+            raise NotFound("nothing is configured there")
+
+
+_Level = tuple[str, str]
+"""An organization, and one of its flows or _OWN."""
+
+
+def _level(organization: str, flow: str | None) -> _Level:
+    check_name(organization, "organization id")
+    return organization, _OWN if flow is None else check_name(flow, "flow")
+
+
+def _at(level: _Level) -> tuple[sa.ColumnElement[bool], ...]:
+    organization, flow = level
+    return configurations.c.organization_id == organization, configurations.c.flow == flow
+
+
+@contextmanager
+def _connection(database: Database) -> Generator[sa.Connection]:
+    if database.closed:
+        raise DatabaseUnavailable("the database was closed")
+    with database.translating(), database.engine.connect() as connection:
+        yield connection
+
+
+def _levels(connection: sa.Connection, organization: str, flow: str) -> dict[str, MemoryConfiguration]:
+    """Return what is stored for the organization and the flow, in this order, by the flow's name."""
+    wanted = _BY_FUNCTION if is_postgresql(connection) else _FROM_TABLE
+    rows = connection.execute(wanted, {"organization": organization, "in_flow": flow})
+    found = {row.flow: _known(loads(row.settings)) for row in rows}
+    return {flow: found[flow] for flow in sorted(found)}
+
+
+_BY_FUNCTION: Final = sa.text("SELECT flow, settings FROM usermemory.configuration(:organization, :in_flow)")
+
+_FROM_TABLE: Final = sa.text(
+    "SELECT flow, settings FROM configurations WHERE organization_id = :organization AND flow IN ('', :in_flow)"
+)
+
+
+def _merge(connection: sa.Connection, level: _Level, changed: dict[str, Json], now: datetime) -> dict[str, Json]:
+    """Write `changed` over what is stored, within a transaction, and return the members that are stored then.
+
+    As JSON: what a newer program has set, and this one does not know, stays.
+    """
+    organization, flow = level
+    row = {"organization_id": organization, "flow": flow, "settings": canonical(changed), "updated_at": now}
+    here = sa.select(configurations.c.settings).where(*_at(level)).with_for_update()
+    for _ in range(2):  # a second time when somebody resets it between the two statements
+        if insert_if_new(connection.execute, configurations, row):
+            return changed
+        settings = connection.execute(here).scalar_one_or_none()
+        if settings is not None:
+            merged: dict[str, Json] = loads(settings) | changed
+            values = {"settings": canonical(merged), "updated_at": now}
+            connection.execute(sa.update(configurations).where(*_at(level)).values(values))
+            return merged
+    raise Conflict("somebody resets this configuration again and again")
+
+
+def _known(stored: dict[str, Json]) -> MemoryConfiguration:
+    """Return the members of a stored configuration that this program knows: a newer one may have set others."""
+    names = {to_camel(name) for name in MemoryConfiguration.model_fields}
+    try:
+        return MemoryConfiguration.model_validate({name: stored[name] for name in names & stored.keys()})
+    except ValidationError:
+        raise DatabaseError("a stored configuration has values that this program does not know") from None

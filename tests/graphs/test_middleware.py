@@ -1,0 +1,532 @@
+"""Memory around an agent: told before the model, kept after the run, and never in the way of the agent."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from blockbuster import blockbuster_ctx
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
+
+from graphs.middleware import UserMemoryMiddleware
+from graphs.testing import ScriptedChatModel, calls, said
+from graphs.update import update_memory
+from memory_tools.context import MemoryContext
+from memory_tools.memory import Memory, UserMemory
+from storage.configuration import MemoryConfiguration
+from storage.database import Database
+from storage.errors import InvalidInput
+
+ADA = MemoryContext(user_id="ada")
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(params=["sync", "async"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Invoke an agent in one way or the other; on the event loop nothing may block."""
+    if request.param == "sync":
+        return lambda agent, *given, **by: agent.invoke(*given, **by)
+
+    def on_a_loop(agent: Any, *given: Any, **by: Any) -> dict[str, Any]:
+        async def once() -> dict[str, Any]:
+            with blockbuster_ctx():
+                answered: dict[str, Any] = await agent.ainvoke(*given, **by)
+                return answered
+
+        return asyncio.run(once())
+
+    return on_a_loop
+
+
+@pytest.fixture
+def ada(memory: Memory) -> UserMemory:
+    person = memory.of(user="ada")
+    person.document.append({"summary": "Ada plays chess.", "safety_notes": "No nuts."})
+    return person
+
+
+def asked(*texts: str) -> dict[str, Any]:
+    return {"messages": [HumanMessage(text) for text in texts]}
+
+
+def in_thread(name: str = "t-1") -> Any:
+    return {"configurable": {"thread_id": name}}
+
+
+def prompt_of(model: ScriptedChatModel, number: int = -1) -> str:
+    """Return the system prompt of a call."""
+    first = model.prompts[number][0]
+    return first.text if isinstance(first, SystemMessage) else ""
+
+
+def kept(person: UserMemory, conversation: str = "t-1") -> list[tuple[str, Any]]:
+    return [(each.role, each.content) for each in person.conversations.messages(conversation).entries]
+
+
+def test_the_model_is_told_what_is_known_behind_the_hosts_own_prompt(memory: Memory, ada: UserMemory, run: Run) -> None:
+    model = ScriptedChatModel.of("Hello Ada!")
+    agent = create_agent(
+        model,
+        system_prompt="You are a friendly host.",
+        middleware=[UserMemoryMiddleware(memory)],
+        context_schema=MemoryContext,
+    )
+    answered = run(agent, asked("Hello"), context=ADA)
+    assert list(answered) == ["messages"]
+    blocks: Any = model.prompts[0][0].content
+    assert blocks[0]["text"] == "You are a friendly host."
+    assert "Ada plays chess." in blocks[1]["text"]
+    assert "No nuts." in blocks[1]["text"]
+    assert [each.type for each in answered["messages"]] == ["human", "ai"]
+
+
+def test_of_a_stranger_nothing_is_said_and_nobody_is_made(
+    memory: Memory, run: Run, contents: Callable[[], Any]
+) -> None:
+    before = contents()
+    model = ScriptedChatModel.of("Hello!")
+    agent = create_agent(model, middleware=[UserMemoryMiddleware(memory)], context_schema=MemoryContext)
+    run(agent, asked("Hello"), context=MemoryContext(user_id="nobody"))
+    assert prompt_of(model) == ""
+    assert contents() == before
+
+
+def test_the_turn_is_kept_where_that_was_said_aloud(memory: Memory, ada: UserMemory, run: Run) -> None:
+    @tool
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        return "Sunny."
+
+    model = ScriptedChatModel.of(
+        calls("weather", {"city": "Oslo"}), said("Sunny in Oslo.", input_tokens=20, output_tokens=3)
+    )
+    agent = create_agent(
+        model, [weather], middleware=[UserMemoryMiddleware(memory, auto_store=True)], context_schema=MemoryContext
+    )
+    run(agent, asked("I am in Oslo. Weather?"), in_thread(), context=ADA)
+    assert kept(ada) == [("user", "I am in Oslo. Weather?"), ("tool", "Sunny."), ("assistant", "Sunny in Oslo.")]
+    totals = ada.conversations.totals()
+    assert totals.conversations == 1
+    assert totals.tokens >= 23
+    assert totals.last_interaction_at is not None
+
+
+def test_by_default_nothing_is_kept(memory: Memory, ada: UserMemory, run: Run) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of("Hi"), middleware=[UserMemoryMiddleware(memory)], context_schema=MemoryContext
+    )
+    run(agent, asked("I live in Oslo."), in_thread(), context=ADA)
+    assert ada.conversations.all().entries == ()
+
+
+def test_an_update_now_reaches_the_next_run(memory: Memory, run: Run) -> None:
+    model = ScriptedChatModel.of("Nice to meet you.", "You are John.")
+    agent = create_agent(
+        model,
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
+        context_schema=MemoryContext,
+    )
+    run(agent, asked("My name is John."), in_thread("t-1"), context=ADA)
+    assert memory.of(user="ada").document.current().version == 1
+    run(agent, asked("Who am I?"), in_thread("t-2"), context=ADA)
+    assert "John" in prompt_of(model)
+
+
+def test_an_update_now_asks_the_model_that_was_given(memory: Memory, run: Run) -> None:
+    writer = ScriptedChatModel.of({"document": {"summary": "He is called John."}})
+    middleware = UserMemoryMiddleware(memory, auto_store=True, update="now", model=writer)
+    agent = create_agent(ScriptedChatModel.of("Hi"), middleware=[middleware], context_schema=MemoryContext)
+    run(agent, asked("My name is John."), context=ADA)
+    assert memory.of(user="ada").document.current().document["summary"] == "He is called John."
+
+
+def test_what_waits_for_an_update_is_told_already_but_not_in_its_own_thread(memory: Memory, run: Run) -> None:
+    model = ScriptedChatModel.of("Hi", "Hi again", "Yes")
+    agent = create_agent(
+        model,
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    run(agent, asked("My name is John."), in_thread("t-1"), context=ADA)
+    run(agent, asked("Do you know me?"), in_thread("t-2"), context=ADA)
+    assert "My name is John." in prompt_of(model)
+    run(agent, asked("Sure?"), in_thread("t-1"), context=ADA)
+    assert "My name is John." not in prompt_of(model)
+    assert update_memory(memory.of(user="ada")).status == "saved"
+
+
+def test_a_thread_is_told_what_changed_since_behind_the_same_prefix(memory: Memory, ada: UserMemory, run: Run) -> None:
+    model = ScriptedChatModel.of("1", "2", "3", "4")
+    agent = create_agent(
+        model,
+        system_prompt="You are a host.",
+        middleware=[UserMemoryMiddleware(memory)],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    run(agent, asked("a"), in_thread(), context=ADA)
+    run(agent, asked("b"), in_thread(), context=ADA)
+    assert model.prompts[0][0].content == model.prompts[1][0].content
+    ada.document.append({"summary": "Ada plays chess and go.", "safety_notes": "No nuts."})
+    run(agent, asked("c"), in_thread(), context=ADA)
+    first, third = list(model.prompts[0][0].content), list(model.prompts[2][0].content)
+    assert third[: len(first)] == first
+    assert "Ada plays chess and go." in third[-1]["text"]  # type: ignore[index]
+    run(agent, asked("d"), in_thread("t-2"), context=ADA)
+    assert "chess and go" in model.prompts[3][0].content[1]["text"]  # type: ignore[index]
+    assert len(model.prompts[3][0].content) == len(first)
+
+
+def test_a_thread_that_another_person_goes_on_with_is_told_about_that_person(memory: Memory, ada: UserMemory) -> None:
+    bob = memory.of(user="bob")
+    bob.document.append({"summary": "Bob sails."})
+    bob.document.append({"summary": "Bob sails and rows."})
+    model = ScriptedChatModel.of("1", "2")
+    agent = create_agent(
+        model,
+        middleware=[UserMemoryMiddleware(memory)],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    agent.invoke(asked("a"), in_thread(), context=ADA)
+    agent.invoke(asked("b"), in_thread(), context=MemoryContext(user_id="bob"))
+    assert "Bob sails and rows." in prompt_of(model)
+    assert "chess" not in prompt_of(model)
+
+
+def test_no_checkpoint_holds_memory(memory: Memory, ada: UserMemory, run: Run) -> None:
+    saver = InMemorySaver()
+    agent = create_agent(
+        ScriptedChatModel.of("Hi"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
+        context_schema=MemoryContext,
+        checkpointer=saver,
+    )
+    run(agent, asked("Hello"), in_thread(), context=ADA)
+    stored = repr((saver.storage, saver.writes, saver.blobs))
+    assert "Hello" in stored
+    assert "chess" not in stored
+    assert "No nuts" not in stored
+
+
+def test_with_a_database_that_fails_the_agent_answers_without_memory(
+    database_url: str, database: Database, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Memory.open(database_url)
+    broken.close()
+    model = ScriptedChatModel.of("Hello!")
+    agent = create_agent(
+        model,
+        middleware=[UserMemoryMiddleware(broken, auto_store=True, update="now", tools=True)],
+        context_schema=MemoryContext,
+    )
+    answered = run(agent, asked("My secret is 42"), context=ADA)
+    assert answered["messages"][-1].content == "Hello!"
+    assert "database_unavailable" in caplog.text
+    assert "42" not in caplog.text
+    assert {each.levelno for each in caplog.records} == {logging.ERROR}
+
+
+def test_a_summarizer_that_fails_costs_nothing_but_the_update(
+    memory: Memory, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = ScriptedChatModel.of(ConnectionRefusedError("key sk-123"))
+    middleware = UserMemoryMiddleware(memory, auto_store=True, update="now", model=writer)
+    agent = create_agent(ScriptedChatModel.of("Hi"), middleware=[middleware], context_schema=MemoryContext)
+    assert run(agent, asked("My name is John."), in_thread(), context=ADA)["messages"][-1].content == "Hi"
+    assert kept(memory.of(user="ada")) == [("user", "My name is John."), ("assistant", "Hi")]
+    assert "sk-123" not in caplog.text
+
+
+def test_where_nobody_is_named_the_agent_goes_on_without_memory(
+    memory: Memory, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = create_agent(ScriptedChatModel.of("Hi"), middleware=[UserMemoryMiddleware(memory, auto_store=True)])
+    assert run(agent, asked("Hello"))["messages"][-1].content == "Hi"
+    assert "no_identity" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("schema", "context", "configurable"),
+    [
+        (MemoryContext, {"user_id": "ada"}, {}),
+        (None, {"user_id": "ada"}, {}),
+        (None, SimpleNamespace(user_id="ada", locale="en"), {}),
+        (None, None, {"langgraph_auth_user": SimpleNamespace(identity="ada"), "user_id": "bob"}),
+        (None, None, {"user_id": "ada"}),
+    ],
+)
+def test_the_person_is_whom_the_run_names(
+    memory: Memory, ada: UserMemory, run: Run, schema: Any, context: Any, configurable: dict[str, Any]
+) -> None:
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(model, middleware=[UserMemoryMiddleware(memory)], context_schema=schema)
+    run(agent, asked("Hello"), {"configurable": configurable}, context=context)
+    assert "Ada plays chess." in prompt_of(model)
+
+
+def test_a_bound_person_needs_no_context(memory: Memory, ada: UserMemory, run: Run) -> None:
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(model, middleware=[UserMemoryMiddleware(ada)])
+    run(agent, asked("Hello"), context={"user_id": "bob"})
+    assert "Ada plays chess." in prompt_of(model)
+
+
+def test_the_tools_come_along_where_they_are_wanted(memory: Memory, ada: UserMemory, run: Run) -> None:
+    model = ScriptedChatModel.of(calls("set_memory_item", {"namespace": "prefs", "key": "tone", "value": "warm"}), "Ok")
+    middleware = UserMemoryMiddleware(memory, tools=["set_memory_item", "get_memory_item"])
+    agent = create_agent(model, middleware=[middleware], context_schema=MemoryContext)
+    run(agent, asked("Be warm"), context=ADA)
+    assert ada.items.get("prefs", "tone").value == "warm"
+    assert [each["function"]["name"] for each in model.bound_tools] == ["get_memory_item", "set_memory_item"]
+    assert len(UserMemoryMiddleware(memory, tools=True).tools) > 2
+    assert UserMemoryMiddleware(memory).tools == []
+
+
+def test_an_organization_that_switched_memory_off_is_told_and_kept_nothing(
+    memory: Memory, ada: UserMemory, run: Run, operators_database: Database
+) -> None:
+    Memory(operators_database).configurations.set({"enabled": False})
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(
+        model, middleware=[UserMemoryMiddleware(memory, auto_store=True, tools=True)], context_schema=MemoryContext
+    )
+    run(agent, asked("Hello"), in_thread(), context=ADA)
+    assert prompt_of(model) == ""
+    assert model.bound_tools == []
+    assert ada.conversations.all().entries == ()
+
+
+def test_what_operators_stored_for_the_flow_wins_over_the_organization_and_over_the_code(
+    memory: Memory, ada: UserMemory, operators_database: Database
+) -> None:
+    stored = Memory(operators_database).configurations
+    stored.set({"autoStore": False})
+    stored.set({"autoStore": True}, flow="chat")
+
+    def keeps(**options: Any) -> bool:
+        before = ada.conversations.totals().messages
+        agent = create_agent(
+            ScriptedChatModel.of("Hi"),
+            middleware=[UserMemoryMiddleware(memory, **options)],
+            context_schema=MemoryContext,
+        )
+        agent.invoke(asked("Hello"), context=ADA)
+        return ada.conversations.totals().messages > before
+
+    assert not keeps(auto_store=True)
+    assert keeps(flow="chat")
+    assert keeps(flow="chat", auto_store=False)
+    stored.reset()
+    assert keeps(auto_store=True)
+    assert keeps(configuration=MemoryConfiguration(auto_store=True))
+    assert not keeps(configuration=MemoryConfiguration(auto_store=True), auto_store=False)
+
+
+def test_a_host_that_sends_the_whole_thread_each_time_has_each_turn_kept_once(memory: Memory, ada: UserMemory) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of("one", "two"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    agent.invoke(asked("first"), in_thread(), context=ADA)
+    whole = [HumanMessage("first"), AIMessage("one"), HumanMessage("second")]
+    agent.invoke({"messages": whole}, in_thread(), context=ADA)
+    assert kept(ada) == [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two")]
+
+
+def test_a_question_whose_run_failed_is_kept_with_the_next_turn(memory: Memory, ada: UserMemory) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of(TimeoutError("provider"), "Hi"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    with pytest.raises(TimeoutError):
+        agent.invoke(asked("My name is John."), in_thread(), context=ADA)
+    agent.invoke(asked("Hello?"), in_thread(), context=ADA)
+    assert kept(ada) == [("user", "My name is John."), ("user", "Hello?"), ("assistant", "Hi")]
+
+
+def test_a_run_that_waited_for_a_human_goes_on_with_memory_and_is_kept_whole(
+    memory: Memory, ada: UserMemory, run: Run
+) -> None:
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        return "paid"
+
+    model = ScriptedChatModel.of(calls("pay", {"amount": 3}), "Paid.")
+    agent = create_agent(
+        model,
+        [pay],
+        middleware=[
+            UserMemoryMiddleware(memory, auto_store=True),
+            HumanInTheLoopMiddleware(interrupt_on={"pay": True}),
+        ],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    run(agent, asked("Pay three"), in_thread(), context=ADA)
+    run(agent, Command(resume={"decisions": [{"type": "approve"}]}), in_thread(), context=ADA)
+    assert "Ada plays chess." in prompt_of(model, 0)
+    assert "Ada plays chess." in prompt_of(model, 1)
+    assert kept(ada) == [("user", "Pay three"), ("tool", "paid"), ("assistant", "Paid.")]
+
+
+def test_summaries_of_the_thread_are_no_words_of_the_person(memory: Memory, ada: UserMemory) -> None:
+    shortener = ScriptedChatModel.of("SUMMARY OF ALL")
+    agent = create_agent(
+        ScriptedChatModel.of("one", "two"),
+        middleware=[
+            UserMemoryMiddleware(memory, auto_store=True),
+            SummarizationMiddleware(shortener, trigger=("messages", 3), keep=("messages", 1)),
+        ],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    agent.invoke(asked("first"), in_thread(), context=ADA)
+    agent.invoke(asked("second"), in_thread(), context=ADA)
+    assert shortener.left == 0
+    assert kept(ada) == [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two")]
+
+
+def test_what_memory_tools_answered_is_never_learnt_again(memory: Memory, ada: UserMemory) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of(calls("get_user_memory", {}), "You play chess."),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, tools=True)],
+        context_schema=MemoryContext,
+    )
+    agent.invoke(asked("What do I play?"), in_thread(), context=ADA)
+    messages = ada.conversations.messages("t-1").entries
+    assert [(each.role, each.metadata.get("recalled", False)) for each in messages] == [
+        ("user", False),
+        ("tool", True),
+        ("assistant", False),
+    ]
+
+
+def test_a_message_that_cannot_be_kept_whole_takes_nothing_else_with_it(memory: Memory, ada: UserMemory) -> None:
+    @tool
+    def read(name: str) -> str:
+        """Read."""
+        return "x" * 200_000
+
+    picture = [
+        {"type": "text", "text": "This is me"},
+        {"type": "image", "base64": "A" * 100_000, "mime_type": "image/png"},
+    ]
+    agent = create_agent(
+        ScriptedChatModel.of(calls("read", {"name": "a"}), "broken \ud800 \x00 text"),
+        [read],
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    agent.invoke({"messages": [HumanMessage(picture)]}, in_thread(), context=ADA)  # type: ignore[arg-type]
+    question, page, answer = ada.conversations.messages("t-1").entries
+    assert question.content == "This is me\n[image]"
+    assert len(page.content) > 60_000
+    assert page.metadata["shortened"] is True
+    assert answer.content == "broken   text"
+
+
+def test_as_a_subgraph_it_takes_the_hosts_own_context(memory: Memory, ada: UserMemory, run: Run) -> None:
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(
+        model, middleware=[UserMemoryMiddleware(memory, auto_store=True)], context_schema=MemoryContext
+    )
+
+    class Host(MessagesState):
+        step: int
+
+    builder: Any = StateGraph(Host)
+    builder.add_node("agent", agent)
+    builder.add_edge(START, "agent")
+    host = builder.compile(checkpointer=InMemorySaver())
+    run(host, asked("Hello"), in_thread("h-1"), context={"user_id": "ada", "theme": "dark"})
+    assert "Ada plays chess." in prompt_of(model)
+    assert kept(ada, "h-1") == [("user", "Hello"), ("assistant", "Hi")]
+
+
+def test_only_the_agents_own_words_are_streamed(memory: Memory, ada: UserMemory) -> None:
+    writer = ScriptedChatModel.of({"document": {"summary": "SECRET SUMMARY", "safety_notes": "No nuts."}})
+    agent = create_agent(
+        ScriptedChatModel.of("Hello Ada"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now", model=writer)],
+        context_schema=MemoryContext,
+    )
+    words = [chunk.text for chunk, _ in agent.stream(asked("Hi"), context=ADA, stream_mode="messages")]
+    assert "".join(words).strip() == "Hello Ada"
+    assert writer.left == 0
+
+
+@contextmanager
+def transactions(database: Database) -> Iterator[list[str]]:
+    """Count the transactions that are begun, by what they are begun for."""
+    begun: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN"):
+            begun.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield begun
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_a_run_takes_one_transaction_to_read_and_one_to_write(
+    memory: Memory, ada: UserMemory, database: Database
+) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of(calls("noop", {}), calls("noop", {}), "Hi"),
+        [tool(noop)],
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    with transactions(database) as begun:
+        agent.invoke(asked("Hello"), in_thread(), context=ADA)
+    reading, writing = begun
+    assert reading == ("BEGIN READ ONLY" if database.on_postgresql else "BEGIN")
+    assert writing == ("BEGIN" if database.on_postgresql else "BEGIN IMMEDIATE")
+
+
+def noop() -> str:
+    """Do nothing."""
+    return "done"
+
+
+def test_memory_in_the_prompt_is_capped(memory: Memory) -> None:
+    memory.of(user="ada").document.append({"facts": [{"id": f"f{n}", "text": "word " * 40} for n in range(200)]})
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(model, middleware=[UserMemoryMiddleware(memory, budget=600)], context_schema=MemoryContext)
+    agent.invoke(asked("Hello"), context=ADA)
+    assert 100 < len(prompt_of(model)) <= 600 * 4
+
+
+def test_two_of_them_in_one_agent_need_two_names(memory: Memory, ada: UserMemory) -> None:
+    bob = memory.of(user="bob")
+    bob.document.append({"summary": "Bob sails."})
+    model = ScriptedChatModel.of("Hi")
+    both = [UserMemoryMiddleware(ada), UserMemoryMiddleware(bob, name="the other")]
+    with pytest.raises(AssertionError):
+        create_agent(model, middleware=[UserMemoryMiddleware(ada), UserMemoryMiddleware(bob)])
+    assert {each.name for each in both} == {"UserMemoryMiddleware", "the other"}
+
+
+def test_an_unknown_time_for_the_update_is_refused(memory: Memory) -> None:
+    with pytest.raises(InvalidInput, match="later or now"):
+        UserMemoryMiddleware(memory, update="sometimes")  # type: ignore[arg-type]
