@@ -18,6 +18,7 @@ from langgraph.channels import UntrackedValue
 from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
+from graphs.private import Private
 from graphs.recollection import BUDGET, Recollection, recollect
 from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
@@ -53,8 +54,8 @@ class _Begun:
 class MemoryState(AgentState[Any]):
     """What the middleware adds to the state of an agent; neither is shown to a caller."""
 
-    user_memory: NotRequired[Annotated[_Begun | None, UntrackedValue(object), PrivateStateAttr]]
-    """What the run began with; in no checkpoint."""
+    user_memory: NotRequired[Annotated[Private[_Begun], UntrackedValue(object), PrivateStateAttr]]
+    """What the run began with; in no checkpoint, and empty to whatever else writes a state down."""
 
     user_memory_sent: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
     """Which version of whose memory (hashed) this thread was sent: kept with the thread, because it is no content."""
@@ -119,7 +120,7 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         """Read what is known about the person, in one transaction."""
         begun = self._begin(state, runtime)
         sent = begun.recollection.sent if begun.recollection else None
-        return {"user_memory": begun} | ({"user_memory_sent": sent} if sent else {})
+        return {"user_memory": Private(begun)} | ({"user_memory_sent": sent} if sent else {})
 
     async def abefore_agent(self, state: MemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Do the same in a thread."""
@@ -129,14 +130,14 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Put memory behind the host's own system prompt."""
-        begun = _begun(request) or self._begin(request.state, request.runtime)
+        begun = _begun(request.state) or self._begin(request.state, request.runtime)
         return handler(self._told(request, begun))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Do the same; a run that was resumed in its middle reads in a thread."""
-        begun = _begun(request)
+        begun = _begun(request.state)
         if begun is None:
             begun = await asyncio.to_thread(self._begin, request.state, request.runtime)
         return await handler(self._told(request, begun))
@@ -178,7 +179,7 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
 
     def _keep(self, state: Any, runtime: Runtime[Any]) -> UserMemory | None:
         """Keep the turn where that is allowed; return the person whose turn was kept."""
-        begun: _Begun | None = state.get("user_memory")
+        begun = _begun(state)
         if begun is not None and not begun.named:
             return None
         recollection = None if begun is None else begun.recollection
@@ -206,11 +207,10 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         return getattr(tool, "name", None) in self._own_tools
 
 
-def _begun(request: ModelRequest[Any]) -> _Begun | None:
+def _begun(state: Any) -> _Begun | None:
     """Return what the run began with; None in a run that was resumed in its middle."""
-    state: Any = request.state
-    found: _Begun | None = state.get("user_memory")
-    return found
+    private: Private[_Begun] | None = state.get("user_memory")
+    return None if private is None else private.value
 
 
 def _bound(person: UserMemory) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from graphs.answer import Unusable, checked_document
 from graphs.batch import Batch, next_batch
 from graphs.evidence import provenance
+from graphs.private import Private
 from graphs.state import Change, GatherState, Recalled, Status, UpdateState
 from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
 from graphs.transcript import transcript
@@ -58,7 +59,7 @@ class DatabaseNodes:
             snapshot = person(self.memory, runtime.context).document.current()
         recalled = Recalled(snapshot.version, strip_rendered(snapshot.document))
         spent = state.get("tokens") if state.get("round") else None
-        return _nothing_yet() | UpdateState(recalled=recalled, version=recalled.version, tokens=spent)
+        return _nothing_yet() | UpdateState(recalled=Private(recalled), version=recalled.version, tokens=spent)
 
     def gather(self, state: GatherState, runtime: Runtime[MemoryContext], config: RunnableConfig) -> UpdateState:
         """Keep the messages that came with the run, and read what is new since the cursors."""
@@ -70,22 +71,22 @@ class DatabaseNodes:
             who.conversations.append(name, transcript(messages, run))
         batch = next_batch(who, roles=self.roles, namespaces=self.namespaces, sources=self.sources)
         runtime.stream_writer({"stage": "gather", "messages": len(batch.material.messages), "more": batch.more})
-        return {"batch": batch, "more": batch.more}
+        return {"batch": Private(batch), "more": batch.more}
 
     def diff(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Make the patch from the recalled to the new document, and prove it by applying it."""
-        recalled, batch, summary = state.get("recalled"), state.get("batch"), state.get("summary")
+        recalled, batch, summary = _held(state, "recalled"), _held(state, "batch"), _held(state, "summary")
         if recalled is None or batch is None or summary is None:
             return {}
         runtime.stream_writer({"stage": "diff"})
         before, after = recalled.document, summary.document
         tokens = None if (spent := state.get("tokens")) is None else TokenUsage(**spent)
         sources = provenance(before, after, summary, batch.material, tokens)
-        return {"patch": proven_difference(before, after), "change": Change(after, sources)}
+        return {"patch": proven_difference(before, after), "change": Private(Change(after, sources))}
 
     def guard(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Say what the guard will object to. Saving asks it again, and that is what counts."""
-        recalled, change = state.get("recalled"), state.get("change")
+        recalled, change = _held(state, "recalled"), _held(state, "change")
         if recalled is None or change is None:
             return {}
         runtime.stream_writer({"stage": "guard"})
@@ -106,7 +107,7 @@ class DatabaseNodes:
         return result
 
     def _recorded(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
-        batch, change, failed = state.get("batch"), state.get("change"), state.get("error")
+        batch, change, failed = _held(state, "batch"), _held(state, "change"), state.get("error")
         if batch is None or (batch.material and change is None and not failed):
             return _again(state, INTERRUPTED)
         if change is None and not batch.moves:
@@ -114,7 +115,7 @@ class DatabaseNodes:
         who = person(self.memory, runtime.context)
         try:
             with who.begin() as stores:
-                outcome = None if change is None else _appended(stores, change, state["recalled"], batch)
+                outcome = None if change is None else _appended(stores, change, _held(state, "recalled"), batch)
                 if batch.overtaken(stores):
                     raise _Overtaken
                 batch.record(stores)
@@ -176,8 +177,14 @@ class SummarizeNode(Runnable[UpdateState, UpdateState]):
             return _failed(failure, input)
 
 
+def _held(state: UpdateState, name: Literal["recalled", "batch", "summary", "change"]) -> Any:
+    """Return what an earlier node handed on; None where there is nothing, or where only a serializer's copy is left."""
+    private = state.get(name)
+    return None if private is None else private.value
+
+
 def _question(state: UpdateState) -> tuple[Recalled, Batch] | None:
-    recalled, batch = state.get("recalled"), state.get("batch")
+    recalled, batch = _held(state, "recalled"), _held(state, "batch")
     if recalled is None or batch is None or not batch.material:
         return None
     get_stream_writer()({"stage": "summarize", "messages": len(batch.material.messages)})
@@ -191,7 +198,7 @@ def _summarized(summary: Summary, recalled: Recalled, batch: Batch, state: Updat
     except Unusable as unusable:
         raise NoUsableDocument(str(unusable), tokens=summary.tokens) from None
     checked = Summary(document, summary.evidence, summary.model, summary.prompt, summary.tokens)
-    return {"summary": checked, "tokens": _spent(state, summary.tokens)}
+    return {"summary": Private(checked), "tokens": _spent(state, summary.tokens)}
 
 
 def _failed(failure: SummarizerFailed, state: UpdateState) -> UpdateState:
@@ -205,7 +212,7 @@ def _spent(state: UpdateState, tokens: TokenUsage | None) -> dict[str, int] | No
 
 
 def _nothing_yet() -> UpdateState:
-    return {"summary": None, "change": None, "pending_id": None, "patch": [], "objections": [], "error": None}
+    return {"summary": Private(), "change": Private(), "pending_id": None, "patch": [], "objections": [], "error": None}
 
 
 def _ended(state: UpdateState) -> UpdateState:
@@ -237,4 +244,4 @@ def _result(outcome: Outcome) -> UpdateState:
 
 def _forgotten() -> UpdateState:
     """Return the state without what was only needed on the way."""
-    return {"summary": None, "change": None, "round": 0}
+    return {"summary": Private(), "change": Private(), "round": 0}

@@ -1,6 +1,7 @@
 """State: what the nodes of the update loop hand on, and the result.
 
-Whatever holds memory is an `UntrackedValue`: LangGraph never writes it to a checkpoint, of no graph it is in.
+Whatever holds memory is an `UntrackedValue`: LangGraph never writes it to a checkpoint, of no graph it is in. What only
+the nodes need is `Private` besides: whatever else writes the state down finds it empty.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from langgraph.channels import UntrackedValue
 from typing_extensions import TypedDict
 
 from graphs.batch import Batch
+from graphs.private import Private
 from graphs.summarizer import Summary
 from storage.json_types import Document, Patch
 from storage.provenance import Provenance
@@ -70,10 +72,10 @@ class UpdateOutput(TypedDict, total=False):
 class UpdateState(UpdateOutput, total=False):
     """What the nodes read and write beside the result."""
 
-    recalled: Annotated[Recalled, UntrackedValue]
-    batch: Annotated[Batch, UntrackedValue]
-    summary: Annotated[Summary | None, UntrackedValue]
-    change: Annotated[Change | None, UntrackedValue]
+    recalled: Annotated[Private[Recalled], UntrackedValue]
+    batch: Annotated[Private[Batch], UntrackedValue]
+    summary: Annotated[Private[Summary], UntrackedValue]
+    change: Annotated[Private[Change], UntrackedValue]
     round: Annotated[int, UntrackedValue]
     """How often the run began again; 0 in the first round, and when it is over."""
 

@@ -41,7 +41,8 @@ class MemoryCall(TypedDict, total=False):
     """What the nodes write. They bring these channels; a host that wants to see them has them in its own state."""
 
     memory: Annotated[dict[str, Any], UntrackedValue(dict)]
-    """What `memory_load_node` says; in no checkpoint, so a run that is resumed in its middle has it no more."""
+    """What `memory_load_node` says; in no checkpoint, so a run that is resumed in its middle has it no more. A server
+    that keeps what a run streams keeps it too: let the graph's `stream_channels` leave it out."""
 
     stored: int
     """How many messages `memory_store_node` kept that were not kept before."""

@@ -79,9 +79,10 @@ def identify(memory: Memory, run: Run) -> UserMemory:
     if run.server_user is not None and _member(run.server_user, "is_authenticated", True):
         organization = _member(run.server_user, "organization", DEFAULT_ORGANIZATION)
         return memory.of(user=_member(run.server_user, "identity", None), organization=organization)
-    if run.configurable.get(AUTHENTICATED) is not None:
+    if run.configurable.get(AUTHENTICATED):
         return memory.of(user=run.configurable[AUTHENTICATED])
-    return person(memory, run.configurable)
+    # A server without authentication sends both ids empty.
+    return person(memory, {name: value for name, value in run.configurable.items() if value != ""})
 
 
 def _names_somebody(context: object) -> bool:

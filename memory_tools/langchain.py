@@ -9,7 +9,6 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, ConfigDict, ValidationError
-from storage.configuration import effective_configuration
 
 from memory_tools.answer import as_text
 from memory_tools.context import Identify, Run, identify
@@ -19,6 +18,7 @@ from memory_tools.operations import CATALOG
 from memory_tools.telemetry import memory_operation, observed
 from memory_tools.visit import require_allowed
 from storage.canonical import dumps
+from storage.configuration import effective_configuration
 from storage.errors import InvalidInput, UserMemoryError
 from storage.json_types import Json
 from storage.provenance import LABEL_LIMIT, Actor, Provenance, Trust
@@ -85,13 +85,13 @@ def _answered(
 ) -> tuple[str, Any]:
     with observed(memory_operation(operation), name=operation.name, store=_store(operation), door=DOOR) as seen:
         try:
-            answer = operation(whose(), operation.input.model_validate(asked))
+            answer = operation(whose(), _question(operation, asked))
+        except ToolException:
+            seen.failed(InvalidInput.code)
+            raise
         except UserMemoryError as error:
             seen.failed(error.code)
             raise ToolException(_error({"code": error.code, "message": str(error), **error.details})) from None
-        except ValidationError as error:
-            seen.failed(InvalidInput.code)
-            raise ToolException(_invalid(error)) from None
         except Exception as error:  # noqa: BLE001 - a door: the run of the host lives on
             seen.failed("_OTHER")
             _log.error("%s failed: %s", operation.name, type(error).__name__)
@@ -99,6 +99,14 @@ def _answered(
         text = as_text(answer)
         seen.content(text)
         return text, answer if answer is not None else {"done": True}
+
+
+def _question(operation: Operation[Any, Any], asked: dict[str, Any]) -> Any:
+    """Return the operation's input; what is wrong with it is the model's, an error further in is not."""
+    try:
+        return operation.input.model_validate(asked)
+    except ValidationError as error:
+        raise ToolException(_invalid(error)) from None
 
 
 def _store(operation: Operation[Any, Any]) -> str:

@@ -1,7 +1,9 @@
 """Memory around an agent: told before the model, kept after the run, and never in the way of the agent."""
 
 import asyncio
+import copy
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -15,10 +17,12 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationM
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from graphs.middleware import UserMemoryMiddleware
+from graphs.private import Private
 from graphs.testing import ScriptedChatModel, calls, said
 from graphs.update import update_memory
 from memory_tools.context import MemoryContext
@@ -219,6 +223,32 @@ def test_no_checkpoint_holds_memory(memory: Memory, ada: UserMemory, run: Run) -
     assert "Hello" in stored
     assert "chess" not in stored
     assert "No nuts" not in stored
+
+
+def test_nothing_that_writes_a_state_down_sees_memory(memory: Memory, ada: UserMemory) -> None:
+    """A LangGraph server keeps what a run streams last, and shows `debug` and `updates` to clients."""
+    agent = create_agent(
+        ScriptedChatModel.of("Hi"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    modes: Any = ["values", "updates", "debug", "tasks", "checkpoints", "custom"]
+    streamed = list(agent.stream(asked("Hello"), in_thread(), context=ADA, stream_mode=modes, subgraphs=True))
+    assert "Hello" in repr(streamed)
+    assert "user_memory" in repr(streamed)
+    assert "chess" not in repr(streamed)
+
+
+def test_what_is_private_is_empty_to_every_serializer() -> None:
+    private = Private({"summary": "SECRET"})
+    assert copy.deepcopy(private).value == copy.copy(private).value == {"summary": "SECRET"}
+    kind, written = JsonPlusSerializer().dumps_typed({"memory": private})
+    assert b"SECRET" not in written
+    read = JsonPlusSerializer(allowed_msgpack_modules=[("graphs.private", "Private")]).loads_typed((kind, written))
+    assert read["memory"] is None or read["memory"].value is None
+    assert pickle.loads(pickle.dumps(private)).value is None
+    assert "SECRET" not in repr(private)
 
 
 def test_with_a_database_that_fails_the_agent_answers_without_memory(

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic import BaseModel
 
 from graphs.testing import ScriptedChatModel, calls
 from memory_tools.context import MemoryContext, Run
@@ -243,6 +244,30 @@ def test_what_nobody_foresaw_is_told_to_nobody(memory: Memory, caplog: pytest.Lo
     assert json.loads(answered.content)["error"]["code"] == "internal_error"
     assert "hunter2" not in answered.content + caplog.text
     assert "RuntimeError" in caplog.text
+
+
+def test_a_fault_inside_is_not_reported_as_the_models_own_arguments(memory: Memory) -> None:
+    class Settings(BaseModel):
+        port: int
+
+    def broken(memory: Memory, run: Run) -> UserMemory:
+        Settings.model_validate({"port": "hunter2"})
+        raise AssertionError
+
+    graph = graph_of(get_user_memory_tools(memory, identify=broken))
+    answered = graph.invoke({"messages": [call("get_user_memory", {})]})["messages"][-1]
+    assert json.loads(answered.content)["error"]["code"] == "internal_error"
+
+
+def test_a_host_whose_tool_node_shows_every_error_shows_nothing_of_ours(memory: Memory) -> None:
+    def broken(memory: Memory, run: Run) -> UserMemory:
+        raise RuntimeError("postgresql://admin:hunter2@db")
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("tools", ToolNode(get_user_memory_tools(memory, identify=broken), handle_tool_errors=True))
+    builder.add_edge(START, "tools")
+    answered = builder.compile().invoke({"messages": [call("get_user_memory", {})]})["messages"][-1]
+    assert "hunter2" not in answered.content
 
 
 def test_an_organization_that_switched_memory_off_has_none(memory: Memory, operators_database: Database) -> None:
