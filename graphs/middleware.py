@@ -9,9 +9,9 @@ try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr
 except ModuleNotFoundError as missing:
-    if missing.name != "langchain":
+    if (missing.name or "").partition(".")[0] != "langchain":
         raise
-    raise ImportError("the middleware needs langchain: pip install 'usermemory[agents]'") from missing
+    raise ImportError("the middleware needs langchain 1.2 or newer: pip install 'usermemory[agents]'") from missing
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.channels import UntrackedValue

@@ -15,12 +15,10 @@ from graphs.material import Said
 from graphs.transcript import RECALLED
 from memory_tools.memory import UserMemory
 from memory_tools.visible import visible, visible_line, visible_value
-from storage.conversations import Message
 from storage.document import RENDERED, strip_rendered
 from storage.equality import comparable, same
 from storage.errors import NotFound
 from storage.json_types import Document, Json
-from storage.limits import PAGE_LIMIT
 from storage.merge import ENTRY_ID
 from storage.pointer import escape
 from storage.stores import Stores
@@ -166,35 +164,18 @@ async def amemory_messages(
 def read_known(stores: Stores, *, except_conversation: str | None = None, messages: int = SAID_MESSAGES) -> Known:
     """Return what is known, with the newest `messages` that are not in the document yet.
 
-    Messages of tools and of `except_conversation`, and those that only repeat memory, are passed over. At most two
-    pages of messages are read: the first and the last one of those that are new.
+    Messages of tools and of `except_conversation`, and those that only repeat memory, are passed over.
     """
     snapshot = stores.snapshots.current()
     try:
         profile = stores.profile.get().text
     except NotFound:
         profile = None
-    said = [
-        Said.of(message)
-        for message in _unseen(stores)
-        if message.role in ("user", "assistant")
-        and message.conversation != except_conversation
-        and not message.metadata.get(RECALLED)
-    ]
-    return Known(
-        snapshot.version, strip_rendered(snapshot.document), profile, tuple(said[max(0, len(said) - messages) :])
+    newest = stores.conversations.latest(
+        stores.cursors.seen(MESSAGES), limit=messages, roles=("user", "assistant"), besides=except_conversation
     )
-
-
-def _unseen(stores: Stores) -> list[Message]:
-    seen = stores.cursors.seen(MESSAGES)
-    first = stores.conversations.since(seen, limit=PAGE_LIMIT)
-    if first.next is None:
-        return list(first.entries)
-    # Merged branches number their messages apart, so that their sum lies behind the last one: then the page is empty.
-    last = stores.conversations.totals().messages
-    newest = stores.conversations.since(max(first.next, last - PAGE_LIMIT), limit=PAGE_LIMIT)
-    return [*first.entries, *newest.entries]
+    said = tuple(Said.of(message) for message in newest if not message.metadata.get(RECALLED))
+    return Known(snapshot.version, strip_rendered(snapshot.document), profile, said)
 
 
 def _members(known: Known) -> list[Member]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -103,13 +104,17 @@ class Operation(Generic[Ask, Answer]):
     @property
     def input(self) -> type[Ask]:
         """The pydantic model of the question."""
-        hints = get_type_hints(self.function)
-        asked: type[Ask] = hints["ask"]
+        asked: type[Ask] = _input_of(self.function)
         return asked
 
     def __call__(self, memory: UserMemory, ask: Ask) -> Answer:
         """Run it for one person."""
         return self.function(memory, ask)
+
+
+@cache
+def _input_of(function: Callable[..., Any]) -> Any:
+    return get_type_hints(function)["ask"]
 
 
 def operation(

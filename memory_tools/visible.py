@@ -26,13 +26,16 @@ class _Visible(dict[int, int | None]):
 
 _VISIBLE = _Visible()
 
+_PRINTABLE_BUT_UNSEEN = re.compile(f"[{_BLANK}\U000e0000-\U000e0fff]")
+"""What Python calls printable and is dropped nevertheless; `str.isprintable` knows all the others."""
+
 _STRAY_JOINER = re.compile(r"(?<![^\x00-\x7f\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f\u200c\u200d])")
 """A joiner that joins nothing: Persian, Indic scripts and emoji need single ones between their characters."""
 
 
 def visible(text: str) -> str:
     """Return `text` without control, bidirectional and zero-width characters, except tabs and line ends."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or not _PRINTABLE_BUT_UNSEEN.search(text)):
         return text
     return _STRAY_JOINER.sub("", text.translate(_VISIBLE))
 

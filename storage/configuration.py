@@ -4,8 +4,8 @@ A level keeps only the members that somebody set. The flow's stand over the orga
 default. On PostgreSQL it is edited with the worker's URL; the application reads it by the exact name and lists nobody.
 """
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import reduce
 from typing import Any, Final
@@ -22,6 +22,7 @@ from storage.json_types import Json
 from storage.names import check_name
 from storage.pointer import kind, pointer, shown
 from storage.tables import configurations
+from storage.transaction import NeedsTransaction
 
 RETENTION_LIMIT: Final = 36_500
 """Days that anything can be kept before it is purged: a hundred years."""
@@ -120,8 +121,12 @@ def effective_configuration(
     database: Database, organization: str, flow: str | None = None, default: MemoryConfiguration = DEFAULT
 ) -> MemoryConfiguration:
     """Return what holds in the flow, or without one in the organization. Raises InvalidName."""
+    level = _level(organization, flow)
+    with suppress(NeedsTransaction), database.single_handle() as handle:
+        rows = handle.call(_CALL, *level) if database.on_postgresql else handle.execute(_QUERY, level).fetchall()
+        return effective(_by_flow(rows).values(), default)
     with _connection(database) as connection:
-        return effective(configuration_levels(connection, organization, flow), default)
+        return effective(_levels(connection, *level).values(), default)
 
 
 def set_configuration(
@@ -177,9 +182,17 @@ def _connection(database: Database) -> Generator[sa.Connection]:
 def _levels(connection: sa.Connection, organization: str, flow: str) -> dict[str, MemoryConfiguration]:
     """Return what is stored for the organization and the flow, in this order, by the flow's name."""
     wanted = _BY_FUNCTION if is_postgresql(connection) else _FROM_TABLE
-    rows = connection.execute(wanted, {"organization": organization, "in_flow": flow})
-    found = {row.flow: _known(loads(row.settings)) for row in rows}
+    return _by_flow(connection.execute(wanted, {"organization": organization, "in_flow": flow}).all())
+
+
+def _by_flow(rows: Iterable[Sequence[Any]]) -> dict[str, MemoryConfiguration]:
+    found = {flow: _known(loads(settings)) for flow, settings in rows}
     return {flow: found[flow] for flow in sorted(found)}
+
+
+_CALL: Final = "SELECT flow, settings FROM usermemory.configuration($1, $2)"
+
+_QUERY: Final = "SELECT flow, settings FROM configurations WHERE organization_id = ? AND flow IN ('', ?)"
 
 
 _BY_FUNCTION: Final = sa.text("SELECT flow, settings FROM usermemory.configuration(:organization, :in_flow)")

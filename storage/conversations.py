@@ -1,6 +1,6 @@
 """Conversations: transcripts, message by message, numbered per person so that what is new is found exactly once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
@@ -148,6 +148,16 @@ class ConversationStore:
         """Return the owner's messages behind `number`, of all conversations, in order."""
         return self._page(limit, messages.c.number > _place(number))
 
+    def latest(
+        self, after: int = 0, *, limit: int = 20, roles: Collection[str] = ROLES, besides: str | None = None
+    ) -> tuple[Message, ...]:
+        """Return the newest messages behind number `after`, oldest first: those of `roles`, of other conversations."""
+        wanted = self._selected(messages.c.number > _place(after), messages.c.role.in_(roles))
+        if besides is not None:
+            wanted = wanted.where(conversations.c.name != besides)
+        newest = wanted.order_by(messages.c.number.desc(), messages.c.owner_id).limit(page_size(limit))
+        return tuple(_message(row.name, row._mapping) for row in reversed(self._work.execute(newest).all()))
+
     def all(self, *, limit: int = 20, after: str | None = None) -> Page[Conversation, str]:
         """Return the conversations, those with the newest message first; `after` is the `next` of the page before."""
         wanted = sa.select(conversations).where(conversations.c.owner_id.in_(self._work.owners))
@@ -179,16 +189,15 @@ class ConversationStore:
         return Totals(int(row.conversations or 0), int(row.messages or 0), int(row.tokens or 0), row.latest)
 
     def _page(self, limit: int, *which: sa.ColumnElement[bool]) -> Page[Message, int]:
-        wanted = (
-            sa.select(messages, conversations.c.name)
-            .join(conversations, conversations.c.id == messages.c.conversation_id)
-            .where(messages.c.owner_id.in_(self._work.owners), conversations.c.owner_id.in_(self._work.owners), *which)
-            .order_by(messages.c.number, messages.c.owner_id)
-            .limit(page_size(limit) + 1)
-        )
-        rows = self._work.execute(wanted).all()
+        wanted = self._selected(*which).order_by(messages.c.number, messages.c.owner_id)
+        rows = self._work.execute(wanted.limit(page_size(limit) + 1)).all()
         found = tuple(_message(row.name, row._mapping) for row in rows[:limit])
         return Page(found, found[-1].number if len(rows) > limit else None)
+
+    def _selected(self, *which: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
+        mine = (messages.c.owner_id.in_(self._work.owners), conversations.c.owner_id.in_(self._work.owners))
+        named = sa.select(messages, conversations.c.name)
+        return named.join(conversations, conversations.c.id == messages.c.conversation_id).where(*mine, *which)
 
     def _lock_numbers(self) -> int:
         """Lock the owner's row and return the last number given."""

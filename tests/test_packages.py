@@ -110,3 +110,21 @@ def test_a_foreign_package_in_the_way_of_the_command_line_is_a_message(tmp_path:
 def test_the_module_can_be_run() -> None:
     done = subprocess.run([sys.executable, "-m", "usermemory", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usermemory, version ")
+
+
+def without_langchain(code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` where `langchain` is not installed."""
+    hidden = "import sys; sys.modules['langchain'] = None\n"
+    return subprocess.run([sys.executable, "-c", hidden + code], capture_output=True, text=True, check=False)
+
+
+def test_without_langchain_the_middleware_says_what_is_missing() -> None:
+    done = without_langchain("from usermemory import UserMemoryMiddleware")
+    last = done.stderr.splitlines()[-1]
+    assert last == "ImportError: the middleware needs langchain 1.2 or newer: pip install 'usermemory[agents]'"
+
+
+def test_tools_nodes_and_messages_do_without_langchain() -> None:
+    names = "get_user_memory_tools, memory_load_node, memory_messages, memory_store_node, build_update_graph"
+    done = without_langchain(f"from usermemory import {names}, Memory\nget_user_memory_tools(Memory.open('sqlite://'))")
+    assert (done.returncode, done.stderr) == (0, "")

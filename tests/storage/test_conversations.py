@@ -353,3 +353,27 @@ def update_that_fails(database: Database, owner: UUID) -> None:
 def gather(stores: Stores) -> list[int]:
     page = stores.conversations.since(stores.cursors.seen("update"))
     return [message.number for message in page.entries]
+
+
+def test_the_latest_are_the_newest_in_order_of_some_roles_and_other_conversations(
+    database: Database, ada: UUID, bob: UUID
+) -> None:
+    with database.begin(ada) as stores:
+        for number in range(6):
+            role = "tool" if number == 4 else "user"
+            stores.conversations.append(f"call-{number % 2}", [NewMessage(role, f"m{number}")])
+    with database.begin(bob) as stores:
+        stores.conversations.append("call-0", [NewMessage("user", "bob's")])
+    with database.read(ada) as stores:
+        latest = stores.conversations.latest
+
+        def said(**which: Any) -> list[Any]:
+            return [message.content for message in latest(**which)]
+
+        assert said(limit=3) == ["m3", "m4", "m5"]
+        assert said(limit=3, roles=("user",)) == ["m2", "m3", "m5"]
+        assert said(limit=9, besides="call-1") == ["m0", "m2", "m4"]
+        assert said(after=4) == ["m4", "m5"]
+        assert said(after=6) == []
+        with pytest.raises(InvalidInput):
+            latest(limit=0)

@@ -62,6 +62,7 @@ CALLS: dict[str, Call] = {
     ),
     "conversations.messages": lambda stores, hers: stores.conversations.messages(hers.conversation),
     "conversations.since": lambda stores, _: stores.conversations.since(0),
+    "conversations.latest": lambda stores, _: stores.conversations.latest(),
     "conversations.all": lambda stores, _: stores.conversations.all(),
     "conversations.totals": lambda stores, _: stores.conversations.totals(),
     "cursors.seen": lambda stores, hers: stores.cursors.seen(hers.purpose),
