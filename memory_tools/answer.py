@@ -1,13 +1,12 @@
 """Answers: what an operation returned, as JSON, and as the text that a model reads."""
 
-import re
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel
 
-from memory_tools.visible import visible, visible_value
+from memory_tools.visible import is_visible, visible_value
 from storage.json_types import Json
 
 ANSWER_LIMIT: Final = 20_000
@@ -15,9 +14,6 @@ ANSWER_LIMIT: Final = 20_000
 
 DONE: Final = {"done": True}
 """What is said of an operation that has nothing to say."""
-
-_ESCAPED: Final = re.compile(r"\\[bfru]")
-"""How JSON writes the characters that nobody can see and that it may not hold as they are."""
 
 _FORM: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_SORT_KEYS
 
@@ -30,7 +26,7 @@ def as_json(answer: Any) -> Json:
 def as_text(answer: Any) -> str:
     """Return the answer as compact JSON for a model: without what nobody can see, and of bounded length."""
     text = _written(DONE if answer is None else answer).decode()
-    if visible(text) != text or _ESCAPED.search(text):
+    if not is_visible(text):
         text = orjson.dumps(visible_value(orjson.loads(text)), option=_FORM).decode()
     if len(text) <= ANSWER_LIMIT:
         return text

@@ -26,6 +26,9 @@ class _Visible(dict[int, int | None]):
 
 _VISIBLE = _Visible()
 
+_ESCAPED = re.compile(r"\\[bfru]")
+"""How JSON writes what nobody can see and it may not hold as it is. What looks like that only costs a second look."""
+
 _PRINTABLE_BUT_UNSEEN = re.compile(f"[{_BLANK}\U000e0000-\U000e0fff]")
 """What Python calls printable and is dropped nevertheless; `str.isprintable` knows all the others."""
 
@@ -59,4 +62,10 @@ def visible_value(value: Json) -> Json:
 
 def visible_line(value: Json) -> str:
     """Return `value` as JSON on one line, so that no text in it can begin one: line ends are escaped."""
-    return json.dumps(visible_value(value), ensure_ascii=False)
+    line = json.dumps(value, ensure_ascii=False)
+    return line if is_visible(line) else json.dumps(visible_value(value), ensure_ascii=False)
+
+
+def is_visible(written: str) -> bool:
+    """Tell whether JSON text holds nothing that is dropped, neither as it is nor escaped."""
+    return visible(written) == written and not _ESCAPED.search(written)

@@ -62,6 +62,8 @@ def _in_transaction(database: Database, identity: Identity, candidate: UUID | No
         if database.on_postgresql:
             row = connection.exec_driver_sql(_RESOLVE_HERE, (*asked, candidate)).one()
             found = None if row.owner is None else Resolved(row.owner, row.other)
+        elif len(identity.names) == 1 and (owner := _known(connection, identity)) is not None:
+            return owner  # nothing to link and nobody to be in conflict with
         elif candidate is None:
             found = _look_up(connection, *asked)
         else:
@@ -144,6 +146,13 @@ def _resolve(database: Database, identity: Identity, candidate: UUID | None) -> 
             if row is not None or candidate is None:
                 return None if row is None else Resolved(UUID(row[0]), None)
     return _resolve_on_sqlite(database, asked, candidate)
+
+
+def _known(connection: sa.Connection, identity: Identity) -> UUID | None:
+    """Return who has the only name of an identity, on SQLite."""
+    [(kind, value)] = identity.names
+    row = connection.exec_driver_sql(_KNOWN, (identity.organization, kind, value)).one_or_none()
+    return None if row is None else UUID(row[0])
 
 
 def _asked(identity: Identity) -> tuple[str, str | None, str | None, bool]:
