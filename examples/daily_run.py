@@ -91,7 +91,7 @@ def stand_in(prompt: list[BaseMessage]) -> Answer:
 
 def main() -> None:
     """Let three people talk, and update their memory in one run; one of them fails."""
-    people = ("ada", "bob", "cleo")
+    people = ("anna", "bob", "cleo")
     for user in people:
         words = f"My name is {user.title()}. I like the sea."
         memory.of(user=user).conversations.append("call-1", [{"role": "user", "content": words}])

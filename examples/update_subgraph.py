@@ -50,16 +50,17 @@ host = build_host()
 
 def main() -> None:
     """Talk twice in one thread, and look for memory in the checkpoints."""
-    ada = memory.of(user="ada")
-    ada.document.append({"summary": "Ada plays chess."})
+    grace = memory.of(user="grace")
+    if grace.document.current().version == 0:  # a document that is appended takes the place of the newest one
+        grace.document.append({"summary": "Grace plays chess."})
     saver = InMemorySaver()
     graph = build_host(checkpointer=saver)
     for text in ("I live in Bonn.", "I want to give a talk without panic."):
         said = {"messages": [{"role": "user", "content": text}]}
-        done = graph.invoke(said, {"configurable": {"thread_id": "t-1"}}, context=MemoryContext(user_id="ada"))
+        done = graph.invoke(said, {"configurable": {"thread_id": "t-1"}}, context=MemoryContext(user_id="grace"))
         print(f"{text:40} {done['status']} as version {done['version']}")
     stored = repr((saver.storage, saver.writes, saver.blobs))
-    print("\nThe document:", ada.document.current().document)
+    print("\nThe document:", grace.document.current().document)
     print("The talk is in the checkpoints:", "Bonn" in stored)
     print("The memory is in the checkpoints:", "chess" in stored)
     memory.close()

@@ -1,6 +1,7 @@
 """Memory inside LangGraph: the update loop as a graph, as nodes, and as functions."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from usermemory.neighbours import require_neighbour
@@ -47,6 +48,9 @@ __all__ = [
     "update_nodes",
 ]
 
+if find_spec("langchain") is None:  # an extra, and `from ... import *` must do without
+    __all__.remove("UserMemoryMiddleware")
+
 _MODULES = {
     "ExtractiveSummarizer": "graphs.extractive",
     "Material": "graphs.material",
@@ -71,6 +75,6 @@ for _neighbour in ("storage", "memory_tools"):
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are first used (PEP 562): `import graphs` stays cheap."""
-    if name in __all__:
+    if name in __all__ or name in _MODULES:
         return getattr(import_module(_MODULES.get(name, "graphs.update")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,9 @@ NAME_LIMIT = 60
 NAME_WORDS = 3
 """Words of a name that was said."""
 
+GREETING_TEXT = 5_000
+"""Characters of one text in which a name is looked for: of a longer one, half at its beginning and half at its end."""
+
 
 class Totals(Protocol):
     """What the conversations of one person come to, such as `storage.conversations.Totals`."""
@@ -106,6 +109,9 @@ _DENIED: Final = re.compile(r"(?i:n't|\b(?:not|never|stop|used to|do you|did you
 _DENIED_WITHIN = 40
 """Characters before an opening in which that is looked for."""
 
+_WHOLE_NAME = 2 * NAME_LIMIT
+"""Characters that hold a name and what must follow it."""
+
 _LETTER = r"[^\W\d_][\u0300-\u036f]*"
 _WORD: Final = re.compile(
     rf"(?:(?:Dr|Mr|Mrs|Ms|Prof|St|{_LETTER})\.(?= {_LETTER})|(?:{_LETTER})+(?:['-](?:{_LETTER})+)*)"
@@ -150,11 +156,20 @@ def _texts(known: Known) -> Iterator[str]:
 
 def _last_name(text: str, ways: tuple[_Way, ...]) -> str:
     """Return the last name in `text` that is brought in by one of these ways; empty when there is none."""
+    if len(text) <= GREETING_TEXT:
+        return _last_within(text, ways)
+    half = GREETING_TEXT // 2
+    # At the cut a name would lose its end, or what denies it.
+    return _last_within(text[-half:], ways, after=_DENIED_WITHIN) or _last_within(text[:half], ways, before=_WHOLE_NAME)
+
+
+def _last_within(text: str, ways: tuple[_Way, ...], *, after: int = 0, before: int = 0) -> str:
+    """Return the last name that is brought in so many characters after the beginning and before the end."""
     text = normalize("NFC", visible(text)).replace("’", "'")
     names = {
         match.end(): _name_at(text, match.end(), way)
         for way in ways
-        for match in way.opening.finditer(text)
+        for match in way.opening.finditer(text, after, max(after, len(text) - before))
         if not _DENIED.search(text, max(0, match.start() - _DENIED_WITHIN), match.start())
     }
     return next((names[place] for place in sorted(names, reverse=True) if names[place]), "")

@@ -15,9 +15,11 @@ from graphs.private import Private
 from graphs.state import Change, GatherState, Recalled, Status, UpdateState
 from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
 from graphs.transcript import transcript
-from memory_tools.context import MemoryContext, person
-from memory_tools.memory import Memory
+from memory_tools.context import MemoryContext
+from memory_tools.memory import Memory, UserMemory
+from memory_tools.run import person
 from memory_tools.telemetry import count_outcome, observed
+from memory_tools.visit import require_allowed
 from storage.difference import proven_difference
 from storage.document import strip_rendered
 from storage.errors import IdempotencyKeyReused, InvalidInput, SummarizerFailed, VersionConflict
@@ -56,14 +58,14 @@ class DatabaseNodes:
         """Read the newest version of the document, and forget what an earlier round or run left."""
         runtime.stream_writer({"stage": "recall"})
         with observed("search_memory", name="recall", store="document", door=DOOR):
-            snapshot = person(self.memory, runtime.context).document.current()
+            snapshot = self._person(runtime).document.current()
         recalled = Recalled(snapshot.version, strip_rendered(snapshot.document))
         spent = state.get("tokens") if state.get("round") else None
         return _nothing_yet() | UpdateState(recalled=Private(recalled), version=recalled.version, tokens=spent)
 
     def gather(self, state: GatherState, runtime: Runtime[MemoryContext], config: RunnableConfig) -> UpdateState:
         """Keep the messages that came with the run, and read what is new since the cursors."""
-        who = person(self.memory, runtime.context)
+        who = self._person(runtime)
         messages = state.get("messages")
         if messages and not state.get("round"):
             run = runtime.execution_info.task_id if runtime.execution_info else ""
@@ -72,6 +74,13 @@ class DatabaseNodes:
         batch = next_batch(who, roles=self.roles, namespaces=self.namespaces, sources=self.sources)
         runtime.stream_writer({"stage": "gather", "messages": len(batch.material.messages), "more": batch.more})
         return {"batch": Private(batch), "more": batch.more}
+
+    def _person(self, runtime: Runtime[MemoryContext]) -> UserMemory:
+        """Return whom the run is about. A person who is bound already was allowed where they were bound."""
+        who = person(self.memory, runtime.context)
+        if isinstance(runtime.context, UserMemory):
+            return who
+        return require_allowed(who, self.memory.configurations.effective(who.identity.organization))
 
     def diff(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Make the patch from the recalled to the new document, and prove it by applying it."""
@@ -112,7 +121,7 @@ class DatabaseNodes:
             return _again(state, INTERRUPTED)
         if change is None and not batch.moves:
             return _ended(state)
-        who = person(self.memory, runtime.context)
+        who = self._person(runtime)
         try:
             with who.begin() as stores:
                 outcome = None if change is None else _appended(stores, change, _held(state, "recalled"), batch)

@@ -1,6 +1,5 @@
 """Presentation: how what is known about a person is shown to a model, as fenced data within a budget of tokens."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from graphs.material import Said
 from graphs.transcript import RECALLED
 from memory_tools.memory import UserMemory
 from memory_tools.visible import visible, visible_line, visible_value
+from memory_tools.visit import visit
 from storage.document import RENDERED, strip_rendered
 from storage.equality import comparable, same
 from storage.errors import NotFound
@@ -146,10 +146,11 @@ def memory_messages(
     """Return what is known as one system message to put before a conversation; none when nothing is known.
 
     It is marked as recalled, so that it is never learnt again. LangChain counts at most `budget` tokens for it.
-    `except_conversation` is the one that is going on, whose messages the model sees anyway.
+    `except_conversation` is the one that is going on, whose messages the model sees anyway. Where the organization
+    switched memory off, nothing is known.
     """
-    with person.read() as stores:
-        known = read_known(stores, except_conversation=except_conversation)
+    with visit(person, writes=False) as visited:
+        known = read_known(visited.stores, except_conversation=except_conversation)
     text = known_text(known, budget=budget - MESSAGE_TOKENS)
     return [SystemMessage(text, additional_kwargs={RECALLED: True})] if text else []
 
@@ -158,7 +159,9 @@ async def amemory_messages(
     person: UserMemory, *, budget: int = MEMORY_BUDGET, except_conversation: str | None = None
 ) -> list[SystemMessage]:
     """Do the same without blocking the event loop."""
-    return await asyncio.to_thread(memory_messages, person, budget=budget, except_conversation=except_conversation)
+    return await person.memory.threads.run(
+        lambda: memory_messages(person, budget=budget, except_conversation=except_conversation)
+    )
 
 
 def read_known(stores: Stores, *, except_conversation: str | None = None, messages: int = SAID_MESSAGES) -> Known:

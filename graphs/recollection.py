@@ -9,10 +9,14 @@ from graphs.presentation import Known, changes_text, memory_text, read_known, sa
 from memory_tools.visit import Visit
 from storage.configuration import MemoryConfiguration
 from storage.document import strip_rendered
+from storage.errors import Erased
 from storage.stores import Stores
 
 BUDGET: Final = 1_500
 """Tokens of memory in a prompt: two thirds for what is known, a sixth each for changes and for what was said lately."""
+
+LEAST_BUDGET: Final = 600
+"""Tokens below which a block could say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def recollect(
     known = read_known(seen.stores, except_conversation=conversation)
     shown, changes = _shown(seen.stores, known, _version_sent(sent, seen.owner), budget)
     texts = (memory_text(shown, budget=budget * 2 // 3), changes, said_text(known.said, budget=budget // 6))
-    here = {"person": _fingerprint(seen.owner), "version": shown.version}
+    here = {"person": fingerprint(seen.owner), "version": shown.version}
     return Recollection(seen.configuration, True, known, tuple(filter(None, texts)), here)
 
 
@@ -63,10 +67,20 @@ def _shown(stores: Stores, known: Known, sent: int, budget: int) -> tuple[Known,
 
 def _version_sent(sent: dict[str, Any] | None, owner: UUID) -> int:
     """Return the version that this person's block showed last in the thread; 0 where it was somebody else's."""
-    if not sent or sent.get("person") != _fingerprint(owner) or type(sent.get("version")) is not int:
+    if not sent or sent.get("person") != fingerprint(owner) or type(sent.get("version")) is not int:
         return 0
     return int(sent["version"])
 
 
-def _fingerprint(owner: UUID) -> str:
+def require_same_person(stores: Stores, sent: dict[str, Any] | None) -> None:
+    """Raise Erased where the one whom these stores belong to is not who was remembered before: who was is gone.
+
+    Else what somebody wanted erased would come back with the rest of their run.
+    """
+    if sent and sent.get("person") not in [fingerprint(owner) for owner in stores.owners]:
+        raise Erased
+
+
+def fingerprint(owner: UUID) -> str:
+    """Return what tells a person from others without saying who it is."""
     return sha256(owner.bytes).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -10,10 +11,11 @@ from graphs.material import text_of
 from memory_tools.operations import CATALOG
 from memory_tools.visible import visible
 from storage.canonical import canonical, dumps
-from storage.conversations import NewMessage
-from storage.errors import InvalidInput, InvalidJson, TooLarge
+from storage.conversations import ROLES, TOKEN_LIMIT, NewMessage
+from storage.errors import InvalidInput, InvalidJson, InvalidName, TooLarge
 from storage.json_types import Json
 from storage.limits import MESSAGE_LIMIT
+from storage.names import check_name
 
 RECALLED: Final = "recalled"
 """In a message's metadata (`additional_kwargs` of a LangChain one): it repeats memory, so nothing is learnt of it."""
@@ -27,16 +29,21 @@ def transcript(messages: Iterable[BaseMessage | NewMessage | Mapping[str, Any]],
     A LangChain message brings its own id. What has none gets one of `run` and its place: the same within one run that
     is tried again, another one in the next run. Messages of a model without content (it called a tool) are left out;
     what they cost is counted with the model's next message. What a memory tool answered is marked: it repeats memory.
-    Raises InvalidInput for what is no message.
+    A LangChain message is never refused: what cannot be kept as it is, is kept as near to it as can be. Raises
+    InvalidInput for what is no message.
     """
+    if isinstance(messages, str):
+        raise InvalidInput("messages are a list, not one text")
     new: list[NewMessage] = []
     spent = 0
     for message in messages:
         spent += _tokens(message)
         if not _is_call_alone(message):
             kept = _new_message(message)
-            new.append(replace(kept, tokens=kept.tokens + spent) if spent else kept)
+            new.append(_costing(kept, spent) if spent else kept)
             spent = 0
+    if spent and new:  # the last answer was empty
+        new[-1] = _costing(new[-1], spent)
     return [
         message if message.external_id is not None else replace(message, external_id=f"{run}:{place}")
         for place, message in enumerate(new)
@@ -52,23 +59,48 @@ def _new_message(message: object) -> NewMessage:
         return message
     if isinstance(message, Mapping):
         return NewMessage.of(message)
-    if not isinstance(message, BaseMessage) or message.type not in _ROLES:
+    if not isinstance(message, BaseMessage):
         raise InvalidInput(f"a message is a LangChain message or a mapping, not {type(message).__name__}")
     metadata: dict[str, Json] = {RECALLED: True} if _is_recalled(message) else {}
     content = _keepable(message.content)
     if content is not message.content:
         metadata["shortened"] = True
-    return NewMessage(_ROLES[message.type], content, external_id=message.id, metadata=metadata)
+    known_as = conversation_name(message.id)
+    return NewMessage(_role(message), content, external_id=known_as, metadata=metadata)
+
+
+def conversation_name(given: object) -> str | None:
+    """Return the name under which a host's id is kept: its text, or where that is no acceptable name, a hash of it.
+
+    None where nothing was given, or an empty text.
+    """
+    if given is None or given == "":
+        return None
+    text = str(given)
+    try:
+        return check_name(text, "id")
+    except InvalidName:
+        return sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _role(message: BaseMessage) -> str:
+    """Return who said it. A kind of message that LangChain no longer has is trusted least."""
+    said_by = getattr(message, "role", None)
+    return _ROLES.get(message.type) or (said_by if said_by in ROLES else "tool")
 
 
 def _is_recalled(message: BaseMessage) -> bool:
     return bool(message.additional_kwargs.get(RECALLED)) or (message.type == "tool" and message.name in CATALOG)
 
 
+def _costing(message: NewMessage, more: int) -> NewMessage:
+    return replace(message, tokens=min(message.tokens + more, TOKEN_LIMIT))
+
+
 def _tokens(message: object) -> int:
     """Return what a model said that this message cost, in tokens."""
     usage = message.usage_metadata if isinstance(message, AIMessage) else None
-    return 0 if usage is None else max(0, usage["total_tokens"])
+    return 0 if usage is None else min(max(0, usage["total_tokens"]), TOKEN_LIMIT)
 
 
 def _keepable(content: Any) -> Any:

@@ -3,39 +3,47 @@
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AnyMessage, BaseMessage
-
-_ANSWERS = ("ai", "tool")
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 
 
 def incoming(messages: Sequence[AnyMessage]) -> tuple[AnyMessage, ...]:
     """Return the messages that a run begins with: those behind the last answer of the agent.
 
-    Where an earlier run failed, its question is still unanswered and is among them. What was said before comes from a
-    checkpoint, or from a host that sends the whole thread each time, and was kept in its own turn.
+    A call of a tool is no answer: where an earlier run failed or was given up, its question is still unanswered and is
+    among them. What was said before comes from a checkpoint, or from a host that sends the whole thread each time, and
+    was kept in its own turn.
     """
-    begun = len(messages)
-    while begun and messages[begun - 1].type not in _ANSWERS:
-        begun -= 1
-    return _said(messages[begun:])
+    return _said(messages[_beginning(messages) :])
 
 
 def turn(messages: Sequence[AnyMessage], begun_with: Sequence[AnyMessage] | None) -> tuple[AnyMessage, ...]:
-    """Return what was said in the run: what it began with, where that is known, and what came after.
+    """Return what was said in the run, as it stands now: what it began with, and what came after.
 
-    A run that was resumed in its middle has forgotten what it began with: then it is the last question and the rest.
+    What a middleware put in the place of a message, under its id, counts: somebody may have been blacked out. What was
+    taken out of the thread meanwhile counts as it was. A run that was resumed in its middle has forgotten what it began
+    with: then it is what lies behind the answer before its own.
     """
     if not begun_with:
-        return incoming(messages[: _last_question(messages)]) + _said(messages[_last_question(messages) :])
+        answered = bool(messages) and _is_answer(messages[-1])
+        return _said(messages[_beginning(messages[:-1] if answered else messages) :])
+    now = {message.id: message for message in messages}
     last = begun_with[-1].id
     place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].id == last), None)
-    # A summary may have replaced the question meanwhile.
-    return (*begun_with, *_said(messages[_last_question(messages) if place is None else place + 1 :]))
+    if place is None:  # a summary took the question's place
+        begun = {message.id for message in begun_with}
+        rest = [message for message in incoming(messages[:-1]) if message.id not in begun] + list(messages[-1:])
+    else:
+        rest = list(messages[place + 1 :])
+    return (*(now.get(message.id, message) for message in begun_with), *_said(rest))
 
 
-def _last_question(messages: Sequence[AnyMessage]) -> int:
-    """Return the place behind the last message that is no answer; 0 where there is none."""
-    return next((place + 1 for place in range(len(messages) - 1, -1, -1) if messages[place].type not in _ANSWERS), 0)
+def _beginning(messages: Sequence[AnyMessage]) -> int:
+    """Return the place behind the last answer; 0 where there is none."""
+    return next((place + 1 for place in range(len(messages) - 1, -1, -1) if _is_answer(messages[place])), 0)
+
+
+def _is_answer(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessage) and not message.tool_calls
 
 
 def _said(messages: Sequence[Any]) -> tuple[AnyMessage, ...]:

@@ -18,6 +18,7 @@ from graphs.state import Status, UpdateInput, UpdateOutput, UpdateState
 from graphs.summarizer import ModelSummarizer, Summarizer
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.visit import require_allowed
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.items import DEFAULT_NAMESPACE
 from storage.json_types import Patch
@@ -78,7 +79,7 @@ def update_nodes(
     They bring the channels they need; those that hold memory are never in a checkpoint. A `values` stream of the host
     shows them like all of its channels: where that leaves the process, run the compiled graph as one node instead.
     `messages` and `conversation` are the host's, and whose memory it is says the context of the run
-    (`memory_tools.context.person`). `summarize` is a runnable with both ways, the others are plain functions.
+    (`memory_tools.run.person`). `summarize` is a runnable with both ways, the others are plain functions.
     """
     database = DatabaseNodes(memory, roles, item_namespaces, sources)
     return {
@@ -144,8 +145,10 @@ def update_memory(
     """Run the loop once for one person: keep `messages` if there are any, then update the document.
 
     `on_progress` is told each step. What is too much for one run is left: `more` says so. Raises what the model
-    raises, and errors of the database; then what was new stays new.
+    raises, and errors of the database; then what was new stays new. Raises MemoryDisabled where the organization
+    switched memory off.
     """
+    person = _allowed(person)
     graph = build_update_graph(person.memory, model=model, summarizer=summarizer)
     given = _given(messages, conversation)
     result: Any = {}
@@ -168,6 +171,7 @@ async def aupdate_memory(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> UpdateResult:
     """Do what `update_memory` does without blocking the event loop; the model is awaited on it."""
+    person = await person.memory.threads.run(lambda: _allowed(person))
     graph = build_update_graph(person.memory, model=model, summarizer=summarizer)
     given = _given(messages, conversation)
     result: Any = {}
@@ -189,6 +193,11 @@ def generate_memory_update(
 
 def _given(messages: Sequence[Any] | None, conversation: str | None) -> UpdateInput:
     return {"messages": list(messages or ()), "conversation": conversation}
+
+
+def _allowed(person: UserMemory) -> UserMemory:
+    """Return the person as their organization's configuration lets them be known."""
+    return require_allowed(person, person.memory.configurations.effective(person.identity.organization))
 
 
 def _bound(person: UserMemory) -> Any:

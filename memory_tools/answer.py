@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from memory_tools.visible import is_visible, visible_value
 from storage.json_types import Json
+from storage.page import Page
+from storage.snapshots import HistoryEntry
 
 ANSWER_LIMIT: Final = 20_000
 """Characters of one answer that a model is shown, about 5,000 tokens."""
@@ -31,6 +33,17 @@ def as_text(answer: Any) -> str:
     if len(text) <= ANSWER_LIMIT:
         return text
     return text[:ANSWER_LIMIT] + f"… (cut: {len(text):,} characters; ask for a part, or for a smaller page)"
+
+
+def as_artifact(answer: Any) -> Any:
+    """Return the answer as it is, for the program around a model; a history as JSON.
+
+    A message with its artifact ends up in checkpoints, and LangGraph will no longer read the enums of a provenance.
+    """
+    if answer is None:
+        return DONE
+    history = isinstance(answer, Page) and answer.entries and isinstance(answer.entries[0], HistoryEntry)
+    return as_json(answer) if history else answer
 
 
 def _written(answer: Any) -> bytes:

@@ -1,15 +1,10 @@
 """The caller: whose call a run is about, by what the host says in its context and what telephony says beside it."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from memory_tools.context import MemoryContext
+from memory_tools.context import ORGANIZATION, PHONE, USER, VERIFIED, MemoryContext, member
 from storage.identity import DEFAULT_ORGANIZATION, Identity, parse_phone
-
-_ORGANIZATION: Final = ("organization", "organizationId", "organization_id")
-_USER: Final = ("user_id", "userId")
-_PHONE: Final = ("phone", "phoneNumber", "phone_number")
-_VERIFIED: Final = ("phone_verified", "phoneVerified")
 
 
 def caller(context: object, *metadata: object, default_region: str | None = None) -> MemoryContext | None:
@@ -32,18 +27,18 @@ def caller(context: object, *metadata: object, default_region: str | None = None
 
     Metadata may be what a caller's own telephone sent. So a user id, and that a number is verified, are taken from the
     context alone, and only a number that came with the context counts as verified. An organization is taken from the
-    context, or where that names none, from `organizationId` of the metadata. Whoever may choose the metadata of a run
-    may choose the number: let only telephony do so. Raises InvalidIdentity for a user id or an organization that is
-    none.
+    context; from `organizationId` of metadata only where the context names neither a user nor a phone. Whoever may
+    choose the metadata of a run may choose the number: let only telephony do so. Raises InvalidIdentity for a user id
+    or an organization that is none.
     """
-    user = member(context, *_USER)
+    user = member(context, *USER)
     text = phone_said(context, *metadata)
     number = None if text is None else parse_phone(text, default_region)
     if user is None and number is None:
         return None
     organization = organization_said(context, *metadata)
     vouched = number is not None and phone_said(context) is not None
-    verified = member(context, *_VERIFIED) if vouched else None
+    verified = member(context, *VERIFIED) if vouched else None
     checked = Identity(
         organization=DEFAULT_ORGANIZATION if organization is None else organization,
         user=user,
@@ -59,22 +54,32 @@ def phone_said(context: object, *metadata: object) -> str | None:
 
     With a text but without a `caller` somebody calls who withholds the number.
     """
-    given = (member(context, name) for name in _PHONE)
     told = (number for source in (member(context, "metadata"), *metadata) for number in _numbers(source))
-    return next((text for texts in (given, told) for text in texts if isinstance(text, str) and text.strip()), None)
+    return _phone_given(context) or _first_text(told)
 
 
 def organization_said(context: object, *metadata: object) -> Any:
-    """Return the organization that the context names, else the metadata; None where neither does. It is not checked."""
-    named = member(context, *_ORGANIZATION)
-    told = (member(source, "organizationId") for source in (member(context, "metadata"), *metadata))
-    return named if named is not None else next((each for each in told if each is not None), None)
+    """Return the organization of the caller; None where nobody says it. It is not checked.
+
+    It is what the context or its own metadata name. Where these say neither a user nor a number, it is what the first
+    of the other metadata names.
+    """
+    own = member(context, "metadata")
+    named = member(context, *ORGANIZATION)
+    if named is None:
+        named = member(own, "organizationId")
+    if named is not None or member(context, *USER) is not None or phone_said(context) is not None:
+        return named
+    return next((each for each in (member(source, "organizationId") for source in metadata) if each is not None), None)
 
 
-def member(source: object, *names: str) -> Any:
-    """Return the first of these members that a mapping or an object has; None where it has none of them."""
-    values = (source.get(name) if isinstance(source, Mapping) else getattr(source, name, None) for name in names)
-    return next((value for value in values if value is not None), None)
+def _phone_given(context: object) -> str | None:
+    """Return what the context itself has for a phone number."""
+    return _first_text(member(context, name) for name in PHONE)
+
+
+def _first_text(values: Iterable[object]) -> str | None:
+    return next((value for value in values if isinstance(value, str) and value.strip()), None)
 
 
 def _numbers(metadata: object) -> Iterator[object]:

@@ -85,7 +85,10 @@ class DocumentVersions(_Kind):
         provenance: Provenance | None = None,
         idempotency_key: str | None = None,
     ) -> Outcome:
-        """Save a patch or a whole document as the next version: Saved, Unchanged, or Held by the guard."""
+        """Save the next version, by a patch or by a whole document that takes the place of the newest one.
+
+        Returns Saved, Unchanged, or Held by the guard.
+        """
         return self._memory.do(
             lambda stores: stores.snapshots.append(
                 change,

@@ -1,8 +1,8 @@
 """LangChain tools: the operations of the catalog as tools of an agent. Whose memory it is, no model can choose."""
 
 import logging
-from collections.abc import Callable, Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -10,17 +10,17 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import Runtime, get_runtime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memory_tools.answer import as_text
-from memory_tools.context import Identify, Run, identify
-from memory_tools.memory import Memory, UserMemory
+from memory_tools.answer import as_artifact, as_text
+from memory_tools.memory import Memory, UserMemory, opened
 from memory_tools.operation import Audience, Operation
 from memory_tools.operations import CATALOG
+from memory_tools.run import Identify, Run, identify
 from memory_tools.telemetry import memory_operation, observed
 from memory_tools.visit import require_allowed
-from storage.canonical import dumps
-from storage.configuration import effective_configuration
+from storage.configuration import MemoryConfiguration, effective_configuration
 from storage.errors import InvalidInput, UserMemoryError
 from storage.json_types import Json
+from storage.names import check_name
 from storage.provenance import LABEL_LIMIT, Actor, Provenance, Trust
 
 DOOR: Final = "langchain"
@@ -29,6 +29,9 @@ DOOR: Final = "langchain"
 UNFORESEEN: Final = {"code": "internal_error", "message": "The memory could not be used."}
 """What a model reads of an error that nobody foresaw: its own text may quote anything."""
 
+ERROR_LIMIT: Final = 4_000
+"""Characters of an error with its details; a longer one is told without them."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +39,8 @@ def get_user_memory_tools(
     memory: Memory | UserMemory,
     *,
     operations: Collection[str] | None = None,
+    flow: str | None = None,
+    configuration: MemoryConfiguration | Mapping[str, Any] | None = None,
     identify: Identify = identify,
 ) -> list[BaseTool]:
     """Return the agent's operations as tools, for `create_agent`, `ToolNode` and `bind_tools`, sync and async.
@@ -47,24 +52,42 @@ def get_user_memory_tools(
 
     `operations` are names of the catalog's agent operations, all of them by default; raises InvalidInput for another.
     A tool answers with compact JSON for the model and the operation's answer as the artifact of the message; errors of
-    the memory are messages with `status="error"` and the stable code. Configurations apply: where memory is switched
-    off, the code is `memory_disabled`.
+    the memory are messages with `status="error"` and the stable code. Where memory is switched off, the code is
+    `memory_disabled`: what is stored for the organization and `flow` stands over `configuration`, the host's own.
     """
+    if flow is not None:
+        check_name(flow, "flow")
+    levels = _Levels(flow, MemoryConfiguration.of(configuration))
+    opened(memory)
+    if isinstance(operations, str):
+        raise InvalidInput("operations are a list of names")
     offered = {name: each for name, each in CATALOG.items() if each.audience is Audience.AGENT}
     unknown = sorted(set(operations or ()) - offered.keys())
     if unknown:
         raise InvalidInput(f"no operation of an agent: {', '.join(unknown)}; there are {', '.join(offered)}")
     wanted = offered if operations is None else {name: offered[name] for name in offered if name in operations}
-    return [_tool(memory, each, identify) for each in wanted.values()]
+    return [_tool(memory, each, levels, identify) for each in wanted.values()]
 
 
-def _tool(memory: Memory | UserMemory, operation: Operation[Any, Any], identify: Identify) -> BaseTool:
+class _Levels(NamedTuple):
+    """What the configuration of a call is made of, beside what the organization stored."""
+
+    flow: str | None
+    default: MemoryConfiguration
+
+
+def _tool(memory: Memory | UserMemory, operation: Operation[Any, Any], levels: _Levels, identify: Identify) -> BaseTool:
     # Neither may be optional by type, or LangGraph leaves them out; a model's own `runtime` is no ToolRuntime.
     def call(*, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = None, **asked: Any) -> tuple[str, Any]:  # type: ignore[assignment]
-        return _answered(operation, asked, lambda: _whose(memory, identify, runtime, config))
+        return _answered(operation, asked, lambda: _whose(memory, levels, identify, runtime, config))
 
+    async def acall(*, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = None, **asked: Any) -> tuple[str, Any]:  # type: ignore[assignment]
+        return await threads.run(lambda: call(config=config, runtime=runtime, **asked))
+
+    threads = opened(memory).threads
     return StructuredTool.from_function(
         func=call,
+        coroutine=acall,
         name=operation.name,
         description=operation.description,
         args_schema=_arguments(operation.input),
@@ -98,7 +121,7 @@ def _answered(
             raise ToolException(_error(UNFORESEEN)) from None
         text = as_text(answer)
         seen.content(text)
-        return text, answer if answer is not None else {"done": True}
+        return text, as_artifact(answer)
 
 
 def _question(operation: Operation[Any, Any], asked: dict[str, Any]) -> Any:
@@ -114,11 +137,13 @@ def _store(operation: Operation[Any, Any]) -> str:
     return operation.function.__module__.rpartition(".")[2]
 
 
-def _whose(memory: Memory | UserMemory, identify: Identify, runtime: object, config: RunnableConfig) -> UserMemory:
+def _whose(
+    memory: Memory | UserMemory, levels: _Levels, identify: Identify, runtime: object, config: RunnableConfig
+) -> UserMemory:
     """Return the person as the configuration lets them be known, in the hands of the agent."""
     trusted = runtime if isinstance(runtime, ToolRuntime) else None
     person = memory if isinstance(memory, UserMemory) else identify(memory, _run(trusted or _around(), config))
-    configuration = effective_configuration(person.memory.database, person.identity.organization)
+    configuration = effective_configuration(person.memory.database, person.identity.organization, *levels)
     return require_allowed(person, configuration).acting(_by_agent(trusted, config))
 
 
@@ -153,7 +178,8 @@ def _tool_spoke(state: Any) -> bool:
     for message in reversed(messages or ()):
         kind = getattr(message, "type", None)
         if kind == "human":
-            return False
+            # A summary stands for messages that are gone, and a tool may have spoken in any of them.
+            return bool(message.additional_kwargs.get("lc_source") == "summarization")
         if kind == "tool" and message.name not in CATALOG:
             return True
     return False
@@ -169,4 +195,7 @@ def _invalid(error: ValidationError | Any) -> str:
 
 
 def _error(members: dict[str, Json]) -> str:
-    return dumps({"error": members})
+    """Return the text of an error. Its details may quote the document: they are shown as any other answer, or not."""
+    text = as_text({"error": members})
+    shown = {name: members[name] for name in ("code", "message")}
+    return text if len(text) <= ERROR_LIMIT else as_text({"error": shown})

@@ -11,10 +11,13 @@ from sqlalchemy import Connection
 
 from memory_tools.configurations import Configurations
 from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVersions, ProfileText
+from memory_tools.threads import Threads
 from storage.database import Database
 from storage.directory import find, meeting, require_one_person, resolve, searching
+from storage.errors import InvalidInput, UntrustedSource
 from storage.identity import Identity
 from storage.last_seen import LastSeen
+from storage.pointer import kind
 from storage.policy import DocumentPolicy
 from storage.provenance import Actor, Provenance
 from storage.settings import DatabaseSettings
@@ -31,6 +34,9 @@ class Memory:
         self.database = database
         self.default_region = default_region
         """The country of phone numbers without a country code."""
+
+        self.threads = Threads(database.connections)
+        """Where async doors do what blocks."""
 
         self.by_user = Provenance(Actor.USER, through)
         self.by_operator = Provenance(Actor.OPERATOR, through)
@@ -89,6 +95,7 @@ class Memory:
 
     def close(self) -> None:
         """Close every connection."""
+        self.threads.close()
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -116,6 +123,11 @@ class UserMemory:
         other = copy(self)
         other.provenance = provenance
         return other
+
+    def require_trust(self) -> None:
+        """Raise UntrustedSource where the guard would hold a change: what cannot be held has to be refused."""
+        if self.provenance.trust < self.memory.database.policy.guard.hold_below:
+            raise UntrustedSource
 
     @property
     def items(self) -> Items:
@@ -206,3 +218,10 @@ class UserMemory:
             self._owner = require_one_person(resolve(self.memory.database, self.identity))
             self._linked = True
         return self._owner
+
+
+def opened(memory: Memory | UserMemory) -> Memory:
+    """Return the open memory that a person's belongs to, or that was given. Raises InvalidInput for anything else."""
+    if not isinstance(memory, Memory | UserMemory):
+        raise InvalidInput(f"give an open memory, such as Memory.open('sqlite:///memory.db'), not {kind(memory)}")
+    return memory.memory if isinstance(memory, UserMemory) else memory

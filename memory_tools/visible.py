@@ -19,6 +19,8 @@ class _Visible(dict[int, int | None]):
             category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
             or character in _BLANK
             or 0xE0000 <= code <= 0xE0FFF  # tags, and the variation selectors in which whole texts were hidden
+            or 0xFE00 <= code <= 0xFE0D
+            or code in (0x180B, 0x180C, 0x180D, 0x180F)
         )
         self[code] = None if dropped and character not in "\n\t\u200c\u200d" else code
         return self[code]
@@ -29,7 +31,13 @@ _VISIBLE = _Visible()
 _ESCAPED = re.compile(r"\\[bfru]")
 """How JSON writes what nobody can see and it may not hold as it is. What looks like that only costs a second look."""
 
-_PRINTABLE_BUT_UNSEEN = re.compile(f"[{_BLANK}\U000e0000-\U000e0fff]")
+_SELECTED = re.compile("(^|.)[\ufe0e\ufe0f]+", re.DOTALL)
+"""A character and the selectors behind it, which choose whether an emoji is text or a picture."""
+
+_SELECTABLE = "#*0123456789\u203c\u2049\u2139\u3030\u303d"
+"""What can be an emoji beside symbols."""
+
+_PRINTABLE_BUT_UNSEEN = re.compile(f"[{_BLANK}\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 """What Python calls printable and is dropped nevertheless; `str.isprintable` knows all the others."""
 
 _STRAY_JOINER = re.compile(r"(?<![^\x00-\x7f\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f\u200c\u200d])")
@@ -40,7 +48,14 @@ def visible(text: str) -> str:
     """Return `text` without control, bidirectional and zero-width characters, except tabs and line ends."""
     if text.isprintable() and (text.isascii() or not _PRINTABLE_BUT_UNSEEN.search(text)):
         return text
-    return _STRAY_JOINER.sub("", text.translate(_VISIBLE))
+    return _SELECTED.sub(_selected, _STRAY_JOINER.sub("", text.translate(_VISIBLE)))
+
+
+def _selected(found: re.Match[str]) -> str:
+    """Return an emoji with its one selector, anything else without: sequences of selectors spell out texts."""
+    base = found[1]
+    emoji = base != "" and (base in _SELECTABLE or category(base) in ("So", "Sk", "Sm"))
+    return found[0][:2] if emoji else base
 
 
 def visible_value(value: Json) -> Json:

@@ -1,8 +1,9 @@
 """Visits: one transaction of a run, which asks what is allowed, finds the person and gives their stores."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ class Visit:
     """What a run may do in one transaction."""
 
     configuration: MemoryConfiguration
-    """What the organization and the flow allow."""
+    """What the organization, the flow and the run allow."""
 
     allowed: bool
     """Whether memory is on and may know the person by what they are known by here."""
@@ -40,12 +41,14 @@ def visit(
     flow: str | None = None,
     default: MemoryConfiguration | None = None,
     run: MemoryConfiguration | None = None,
+    narrowing: Iterable[MemoryConfiguration] = (),
 ) -> Generator[Visit]:
     """Open one transaction in which a run reads, or writes and makes the person on first contact.
 
     What the database says about the flow wins over what it says about the organization, and that over `default`, the
-    host's own; `run`, what came with this run alone, wins over all of them. Of the person's names only those are used
-    that the configuration allows.
+    host's own; `run`, what the host said of this run alone, wins over all of them. `narrowing` is what others said of
+    it, for whom the host does not vouch: it may take away, never give, nor put another person in the place of this one.
+    Of the person's names only those are used that the configuration allows.
     """
     database = person.memory.database
     configuration = default or MemoryConfiguration()
@@ -55,8 +58,9 @@ def visit(
     def search(connection: Connection) -> UUID | None:
         nonlocal configuration, identity, owner
         levels = configuration_levels(connection, person.identity.organization, flow)
-        configuration = effective(levels if run is None else (*levels, run), configuration)
-        identity = allowed(person.identity, configuration)
+        granted = effective(levels if run is None else (*levels, run), configuration)
+        configuration = reduce(_narrowed, narrowing, granted)
+        identity = _still(allowed(person.identity, granted), allowed(person.identity, configuration))
         if identity is not None:
             owner = (meeting if writes else searching)(database, identity)(connection)
         return owner
@@ -81,3 +85,18 @@ def require_allowed(person: UserMemory, configuration: MemoryConfiguration) -> U
     if identity is None:
         raise MemoryDisabled
     return person if identity == person.identity else UserMemory(person.memory, identity)
+
+
+def _narrowed(configuration: MemoryConfiguration, by: MemoryConfiguration) -> MemoryConfiguration:
+    """Return the configuration with what `by` sets where that allows less: no for yes, fewer days for more."""
+    asked = by.model_dump(exclude_unset=True)
+    return configuration.model_copy(update={name: min(getattr(configuration, name), asked[name]) for name in asked})
+
+
+def _still(granted: Identity | None, narrowed: Identity | None) -> Identity | None:
+    """Return what is left of an identity; None where the user id was taken away and the number would take its place.
+
+    Alone it opens the memory of whoever has that number, which may be another person.
+    """
+    replaced = granted is not None and granted.user is not None and narrowed is not None and narrowed.user is None
+    return None if replaced else narrowed

@@ -67,6 +67,10 @@ class MemoryConfiguration(BaseModel):
             return cls()
         if not isinstance(value, Mapping):
             raise InvalidInput(f"a memory configuration is an object, not {kind(value)}")
+        names = [to_camel(name) for name in cls.model_fields]
+        unknown = [name for name in value if name not in names and name not in cls.model_fields]
+        if unknown:
+            raise InvalidInput(f"there is no member {shown(str(unknown[0]))}; there are {', '.join(names)}")
         for name in cls.model_fields:
             if to_camel(name) != name and {name, to_camel(name)} <= value.keys():
                 raise InvalidInput(f"{name} and {to_camel(name)} are one member: give it once")

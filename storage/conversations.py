@@ -113,7 +113,7 @@ class ConversationStore:
         rows = [(_row(message, self._work.clock()), message.tokens) for message in new]
         if not rows:
             return ()
-        last = self._lock_numbers()
+        last = self.lock()
         conversation_id, began = self._open(conversation)
         known = self._known(conversation_id, [row["external_id"] for row, _ in rows if row["external_id"]])
         fresh, tokens = [], 0
@@ -129,6 +129,14 @@ class ConversationStore:
         self._work.execute(sa.insert(messages), numbered)
         self._count(conversation_id, began, last + len(fresh), len(fresh), tokens)
         return tuple(_message(conversation, row) for row in numbered)
+
+    def lock(self) -> int:
+        """Let nobody else add messages meanwhile; return the last number given. Raises NotFound for no such owner."""
+        mine = sa.select(owners.c.last_message).where(owners.c.id == self._work.owner)
+        last = self._work.execute(mine.with_for_update(key_share=True)).scalar_one_or_none()
+        if last is None:
+            raise NotFound("there is no such owner")
+        return int(last)
 
     def messages(self, conversation: str, *, limit: int = 100, after: int = 0) -> Page[Message, int]:
         """Return the messages of a conversation in order, those behind number `after`.
@@ -171,10 +179,8 @@ class ConversationStore:
             Conversation(row.name, row.message_count, row.token_count, row.created_at, row.updated_at)
             for row in rows[:limit]
         )
-        last_row = rows[len(found) - 1] if found else None
-        return Page(
-            found, f"{last_row.updated_at.isoformat()} {last_row.id}" if last_row and len(rows) > limit else None
-        )
+        end = rows[limit - 1] if len(rows) > limit else None
+        return Page(found, f"{end.updated_at.isoformat()} {end.id}" if end else None)
 
     def totals(self) -> Totals:
         """Return what all conversations come to, merged branches included; zeros and None for nobody."""
@@ -198,11 +204,6 @@ class ConversationStore:
         mine = (messages.c.owner_id.in_(self._work.owners), conversations.c.owner_id.in_(self._work.owners))
         named = sa.select(messages, conversations.c.name)
         return named.join(conversations, conversations.c.id == messages.c.conversation_id).where(*mine, *which)
-
-    def _lock_numbers(self) -> int:
-        """Lock the owner's row and return the last number given."""
-        mine = sa.select(owners.c.last_message).where(owners.c.id == self._work.owner)
-        return int(self._work.execute(mine.with_for_update(key_share=True)).scalar_one())
 
     def _open(self, name: str) -> tuple[UUID, bool]:
         """Return the id of the conversation, and whether it begins now."""

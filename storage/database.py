@@ -42,6 +42,9 @@ class Database:
     def __init__(self, engine: sa.Engine, settings: DatabaseSettings, policy: DocumentPolicy, clock: Clock) -> None:
         """Use `open`: it also makes sure that the schema is the right one and the role a safe one."""
         self.closed = False
+        self.connections = settings.pool_size
+        """How many transactions can be open at the same time."""
+
         self.engine = engine
         self.policy = policy
         self.clock = clock

@@ -18,6 +18,7 @@ UserMemoryError
 │   └── IdempotencyKeyReused  idempotency_key_reused
 ├── Erased                    erased
 ├── MemoryDisabled            memory_disabled
+├── UntrustedSource           untrusted_source
 ├── SummarizerFailed          summarizer_failed
 └── DatabaseError             database_error
     ├── NotMigrated           not_migrated
@@ -179,6 +180,12 @@ class MemoryDisabled(UserMemoryError):
     """Memory is switched off for this organization or flow."""
 
     code = "memory_disabled"
+
+
+class UntrustedSource(UserMemoryError):
+    """A tool spoke since the person did, and this may be its idea: change it once the person has said so."""
+
+    code = "untrusted_source"
 
 
 class SummarizerFailed(UserMemoryError):

@@ -90,6 +90,8 @@ class Identity:
         A phone that names nobody (`anonymous`) is left out, verified or not. Raises NoIdentity if then nothing is left.
         """
         number = None if phone is None else parse_phone(phone, default_region)
+        if phone is not None and number is None and user is None:
+            raise NoIdentity("The phone number names nobody: write it with its country code, such as +12025550123.")
         verified = False if number is None else phone_verified
         return cls(organization=organization, user=user, phone=number, phone_verified=verified)
 

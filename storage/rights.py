@@ -144,7 +144,7 @@ BODIES: dict[str, str] = {
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",
     "read_head": "c4938281a7a02882b90215125532cf6f53479ca6679ead658431e8cc80f0aca3",
     "read_item": "67d746e83caae4f90c31ec8d57c23f16540b4767f046e0ee7856f9efd1b958b7",
-    "resolve": "6324f240cd47ac18c057a885539c755cd32aa1f93e76b63d997ea0edaef6bba2",
+    "resolve": "14bf9b5b8f48ce07129dcfc9c4ed0705f63f0414edfebab6ba4503739a4d0843",
     "save_version": "4ad991675e019762c2f36606cb24b55fc4a9f1f5fd7cd126ee976f3254f10b88",
     "set_item": "427b06200c0c390bea313834a30d1547e82ed60e3b7ad1089bff18b1ae3dc091",
     "unlink": "fb52cc25e57eea3d05db59dd9eb1ba19c1f37d0ad605fba7c7b48a1b563c353f",

@@ -1,5 +1,8 @@
 """Stores: every kind of memory of one person, inside one transaction."""
 
+from datetime import datetime
+from uuid import UUID
+
 from storage.append import Append
 from storage.conversations import ConversationStore
 from storage.cursors import CursorStore
@@ -19,6 +22,16 @@ class Stores:
         self._work = work
         self._policy = policy
         self._last_seen = last_seen or LastSeen()
+
+    @property
+    def owners(self) -> tuple[UUID, ...]:
+        """The person, and the branches that were merged into them."""
+        return self._work.owners
+
+    @property
+    def now(self) -> datetime:
+        """What time it is, in UTC."""
+        return self._work.clock()
 
     @property
     def items(self) -> ItemStore:

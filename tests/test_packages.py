@@ -128,3 +128,10 @@ def test_tools_nodes_and_messages_do_without_langchain() -> None:
     names = "get_user_memory_tools, memory_load_node, memory_messages, memory_store_node, build_update_graph"
     done = without_langchain(f"from usermemory import {names}, Memory\nget_user_memory_tools(Memory.open('sqlite://'))")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_everything_else_can_be_imported_without_langchain() -> None:
+    done = without_langchain(
+        "from usermemory import *\nfrom graphs import *\nprint(Memory, UserMemory, build_update_graph)"
+    )
+    assert (done.returncode, done.stderr) == (0, "")

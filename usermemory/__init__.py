@@ -4,6 +4,7 @@ The public names, each imported from its home when it is first used (PEP 562): `
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from usermemory.neighbours import require_neighbour
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from memory_tools.context import MemoryContext
     from memory_tools.langchain import get_user_memory_tools
     from memory_tools.memory import Memory, UserMemory
+    from memory_tools.run import Run
     from storage.configuration import MemoryConfiguration
     from storage.document import MemoryDocument
     from storage.errors import (
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         SummarizerFailed,
         TooLarge,
         UnsafeRole,
+        UntrustedSource,
         UserMemoryError,
         VersionConflict,
     )
@@ -81,11 +84,13 @@ __all__ = [
     "NotMigrated",
     "PatchDoesNotApply",
     "Provenance",
+    "Run",
     "ScriptedChatModel",
     "SummarizerFailed",
     "TooLarge",
     "Trust",
     "UnsafeRole",
+    "UntrustedSource",
     "UserMemory",
     "UserMemoryError",
     "UserMemoryMiddleware",
@@ -103,6 +108,9 @@ __all__ = [
     "update_memory",
 ]
 
+if find_spec("langchain") is None:  # an extra, and `from ... import *` must do without
+    __all__.remove("UserMemoryMiddleware")
+
 _HOME = {
     "Memory": "memory_tools.memory",
     "UserMemory": "memory_tools.memory",
@@ -114,6 +122,7 @@ _HOME = {
     "reconstruct_memory": "storage.reconstruct",
     "save_new_snapshot": "storage.reconstruct",
     "MemoryContext": "memory_tools.context",
+    "Run": "memory_tools.run",
     "ScriptedChatModel": "graphs.testing",
     "aupdate_memory": "graphs.update",
     "build_update_graph": "graphs.update",
@@ -137,7 +146,7 @@ for _name in ("storage", "memory_tools", "graphs"):
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home."""
-    if name in __all__:
+    if name in __all__ or name in _HOME:
         return getattr(import_module(_HOME.get(name, "storage.errors")), name)
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 - as much time as the rest of this module

@@ -54,6 +54,7 @@ def get_memory_item(memory: UserMemory, ask: NamedItem) -> Item:
 @operation(Effect.WRITE, "PUT /items/{namespace}/{key}", example={"namespace": "prefs", "key": "tone", "value": "warm"})
 def set_memory_item(memory: UserMemory, ask: NewItem) -> Item:
     """Keep a small value under a key. Use it for settings and single facts."""
+    memory.require_trust()
     return memory.items.set(ask.namespace, ask.key, ask.value, expected_version=ask.expected_version)
 
 
@@ -65,12 +66,14 @@ def set_memory_item(memory: UserMemory, ask: NewItem) -> Item:
 )
 def push_memory_item(memory: UserMemory, ask: NewEntry) -> Item:
     """Append a value to the list under a key and keep the newest. Use it for what must not be repeated."""
+    memory.require_trust()
     return memory.items.push(ask.namespace, ask.key, ask.value, keep=ask.keep)
 
 
 @operation(Effect.ERASE, "DELETE /items/{namespace}/{key}", example={"namespace": "prefs", "key": "tone"})
 def delete_memory_item(memory: UserMemory, ask: NamedItem) -> None:
     """Delete a value. Use it when it is wrong or unwanted."""
+    memory.require_trust()
     memory.items.delete(ask.namespace, ask.key)
 
 

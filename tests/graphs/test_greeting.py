@@ -1,12 +1,13 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphs.greeting import NAME_LIMIT, greeting_facts, person_name
+from graphs.greeting import GREETING_TEXT, NAME_LIMIT, greeting_facts, person_name
 from graphs.material import Said
 from graphs.presentation import Known
 from graphs.update import update_memory
@@ -234,3 +235,40 @@ def test_whatever_is_said_a_name_is_short_and_holds_nothing_but_a_name(before: s
         assert name is None or len(name) <= NAME_LIMIT
         assert all(each.isalpha() or each in "'-. " or not each.isascii() for each in name or "")
         assert not any(each.isspace() and each != " " for each in name or "")
+
+
+LONG = "She likes tea and long walks by the sea. " * (GREETING_TEXT // 10)
+HALF = GREETING_TEXT // 2
+
+
+def test_of_a_long_text_the_beginning_and_the_end_are_read() -> None:
+    assert person_name(written(profile=f"My name is Ada. {LONG}")) == "Ada"
+    assert person_name(written(profile=f"{LONG} My name is Ada.")) == "Ada"
+    assert person_name(written(profile=f"My name is Ada. {LONG} My name is Eve.")) == "Eve"
+    assert person_name(written(profile=f"{LONG} My name is Ada. {LONG}")) is None
+    assert person_name(written(profile=(LONG[:HALF] + " My name is Ada. " + LONG)[:GREETING_TEXT])) == "Ada"
+
+
+@pytest.mark.parametrize("place", range(HALF - 80, HALF + 1))
+def test_a_name_is_never_cut_short_where_a_long_text_is_left_out(place: int) -> None:
+    name = "I am Alexandrina Victoria Wellington."
+    before = LONG[:place].ljust(place, ".")[: place - 1] + " "
+    assert person_name(heard(before + name + LONG)) in (None, "Alexandrina Victoria Wellington")
+
+
+@pytest.mark.parametrize("place", range(0, 80))
+def test_what_denies_a_name_counts_where_a_long_text_is_left_out(place: int) -> None:
+    denied = "You should never again call me Al. "
+    end = (LONG[: HALF - len(denied) + place])[: HALF - len(denied) + place].ljust(HALF - len(denied) + place, ".")
+    assert person_name(heard(LONG + denied + end)) is None
+
+
+@pytest.mark.parametrize("text", ["i am ", "I'm A. B. ", "\n \n*-", "A'", "name    ", "not my name is A "])
+def test_a_long_text_takes_as_long_as_a_short_one(text: str) -> None:
+    def seconds(known: Known) -> float:
+        begun = process_time()
+        person_name(known)
+        return process_time() - begun
+
+    long = text * (262_144 // len(text))
+    assert min(seconds(written(profile=long)) for _ in range(3)) < 0.1

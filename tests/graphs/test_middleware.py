@@ -4,17 +4,19 @@ import asyncio
 import copy
 import logging
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationMiddleware
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain.agents.middleware import HumanInTheLoopMiddleware, PIIMiddleware, SummarizationMiddleware
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -29,6 +31,7 @@ from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.configuration import MemoryConfiguration
 from storage.database import Database
+from storage.directory import erase, find
 from storage.errors import InvalidInput
 
 ADA = MemoryContext(user_id="ada")
@@ -557,6 +560,193 @@ def test_two_of_them_in_one_agent_need_two_names(memory: Memory, ada: UserMemory
     assert {each.name for each in both} == {"UserMemoryMiddleware", "the other"}
 
 
-def test_an_unknown_time_for_the_update_is_refused(memory: Memory) -> None:
-    with pytest.raises(InvalidInput, match="later or now"):
-        UserMemoryMiddleware(memory, update="sometimes")  # type: ignore[arg-type]
+def test_what_another_middleware_blacked_out_is_blacked_out_in_memory_too(memory: Memory, ada: UserMemory) -> None:
+    for order in (0, 1):
+        both = [UserMemoryMiddleware(memory, auto_store=True), PIIMiddleware("email", strategy="redact")]
+        agent = create_agent(
+            ScriptedChatModel.of("Done"), middleware=both[:: -1 if order else 1], context_schema=MemoryContext
+        )
+        agent.invoke(asked("Mail me at ada@secret.org"), in_thread(f"t-{order}"), context=ADA)
+        assert kept(ada, f"t-{order}") == [("user", "Mail me at [REDACTED_EMAIL]"), ("assistant", "Done")]
+
+
+def test_who_is_erased_during_a_run_does_not_come_back_with_it(
+    memory: Memory,
+    run: Run,
+    operators_database: Database,
+    contents: Callable[[], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ada = memory.of(user="ada")
+    ada.document.append({"summary": "Ada plays chess."})
+
+    def erases(prompt: list[Any]) -> str:
+        found = find(operators_database, ada.identity)
+        assert found is not None
+        erase(operators_database, found.owner)
+        return "You are forgotten."
+
+    agent = create_agent(
+        ScriptedChatModel.of(erases),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
+        context_schema=MemoryContext,
+    )
+    run(agent, asked("My name is Ada. Forget everything about me."), in_thread(), context=ADA)
+    assert "erased" in caplog.text
+    assert find(operators_database, ada.identity) is None
+    assert "Forget everything" not in repr(contents())
+
+
+@tool
+def fails() -> str:
+    """Fail."""
+    raise RuntimeError("down")
+
+
+def test_a_question_whose_run_broke_at_a_tool_is_kept_with_the_next_turn(memory: Memory, ada: UserMemory) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of(calls("fails", {}), "Here I am."),
+        [fails],
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    with pytest.raises(RuntimeError):
+        agent.invoke(asked("I am allergic to nuts."), in_thread(), context=ADA)
+    agent.invoke(asked("Are you there?"), in_thread(), context=ADA)
+    assert [text for role, text in kept(ada) if role == "user"] == ["I am allergic to nuts.", "Are you there?"]
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_question_before_an_interrupt_is_kept_however_the_thread_goes_on(
+    memory: Memory, ada: UserMemory, resumed: bool
+) -> None:
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        return "paid"
+
+    agent = create_agent(
+        ScriptedChatModel.of(calls("pay", {"amount": 3}), "Fine."),
+        [pay],
+        middleware=[
+            UserMemoryMiddleware(memory, auto_store=True),
+            HumanInTheLoopMiddleware(interrupt_on={"pay": True}),
+        ],
+        context_schema=MemoryContext,
+        checkpointer=InMemorySaver(),
+    )
+    agent.invoke(asked("I am allergic to nuts. Pay three."), in_thread(), context=ADA)
+    more = asked("And bring wine.")
+    further: Any = Command(resume={"decisions": [{"type": "approve"}]}, update=more) if resumed else more
+    agent.invoke(further, in_thread(), context=ADA)
+    said_by_ada = [text for role, text in kept(ada) if role == "user"]
+    assert said_by_ada == ["I am allergic to nuts. Pay three.", "And bring wine."]
+
+
+def test_two_of_them_keep_apart_what_they_read_and_what_they_may_keep(
+    memory: Memory, ada: UserMemory, run: Run
+) -> None:
+    bob = memory.of(user="bob")
+    bob.document.append({"summary": "Bob sails."})
+    model = ScriptedChatModel.of("Hi", "Hi")
+    agent = create_agent(
+        model,
+        middleware=[UserMemoryMiddleware(ada, auto_store=True), UserMemoryMiddleware(bob, name="the other")],
+        checkpointer=InMemorySaver(),
+    )
+    for _ in range(2):
+        run(agent, asked("Hello"), in_thread())
+        assert "Ada plays chess." in prompt_of(model)
+        assert "Bob sails." in prompt_of(model)
+    assert (ada.conversations.totals().messages, bob.conversations.totals().messages) == (4, 0)
+
+
+def test_the_tools_it_brings_obey_the_same_configuration(
+    memory: Memory, ada: UserMemory, operators_database: Database
+) -> None:
+    Memory(operators_database).configurations.set({"enabled": False}, flow="intake")
+    model = ScriptedChatModel.of(calls("set_memory_item", {"key": "k", "value": "SECRET"}), "Done")
+    agent = create_agent(
+        model, middleware=[UserMemoryMiddleware(memory, tools=True, flow="intake")], context_schema=MemoryContext
+    )
+    answered = agent.invoke(asked("Remember"), context=ADA)
+    assert "memory_disabled" in answered["messages"][2].text
+    assert ada.items.in_namespace().entries == ()
+
+
+@pytest.mark.parametrize("thread", [uuid4(), 7, "x" * 300, "tab\there"])
+def test_every_thread_has_a_conversation_of_its_own(memory: Memory, ada: UserMemory, thread: Any) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of("Hi", "Hi"),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    for name in (thread, "another"):
+        agent.invoke(asked("Hello"), in_thread(name), context=ADA)
+    assert ada.conversations.totals().conversations == 2
+    assert ada.conversations.totals().messages == 4
+
+
+def test_messages_of_any_kind_and_with_any_id_are_kept(memory: Memory, ada: UserMemory) -> None:
+    strange: list[Any] = [
+        HumanMessage("one", id="x" * 300),
+        HumanMessage("two", id="tab\there"),
+        ChatMessage("three", role="user"),
+        ChatMessage("four", role="narrator"),
+    ]
+    costly = said("Hi", input_tokens=2**40, output_tokens=1)
+    agent = create_agent(
+        ScriptedChatModel.of(costly),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    agent.invoke({"messages": strange}, in_thread(), context=ADA)
+    assert kept(ada) == [("user", "one"), ("user", "two"), ("user", "three"), ("tool", "four"), ("assistant", "Hi")]
+
+
+def test_memory_has_threads_of_its_own(memory: Memory) -> None:
+    """Whoever waits for a lock there must not take the threads that the host's own work needs."""
+    names: set[str] = set()
+
+    def noting(memory: Memory, _: Any) -> UserMemory:
+        names.add(threading.current_thread().name.partition("_")[0])
+        return memory.of(user="ada")
+
+    middleware = UserMemoryMiddleware(memory, auto_store=True, tools=True, identify=noting)
+    agent = create_agent(ScriptedChatModel.of(calls("get_user_memory", {}), "Hi"), middleware=[middleware])
+    asyncio.run(agent.ainvoke(asked("Hello")))
+    assert names == {"usermemory"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"update": "sometimes"}, "later or now"),
+        ({"model": ScriptedChatModel.of()}, "update"),
+        ({"budget": 5}, "at least"),
+        ({"configuration": {"autostore": True}}, "configuration"),
+        ({"tools": "get_user_memory"}, "list of names"),
+        ({"tools": ["accept_pending_version"]}, "accept_pending_version"),
+    ],
+)
+def test_what_it_cannot_be_made_of_is_refused_at_once(memory: Memory, wrong: dict[str, Any], what: str) -> None:
+    with pytest.raises(InvalidInput, match=what):
+        UserMemoryMiddleware(memory, **wrong)
+    with pytest.raises(InvalidInput, match="open memory"):
+        UserMemoryMiddleware("sqlite:///memory.db")  # type: ignore[arg-type]
+
+
+def test_a_configuration_may_be_a_mapping(memory: Memory, ada: UserMemory) -> None:
+    agent = create_agent(
+        ScriptedChatModel.of("Hi"), middleware=[UserMemoryMiddleware(ada, configuration={"autoStore": True})]
+    )
+    agent.invoke(asked("Hello"), in_thread())
+    assert len(kept(ada)) == 2
+
+
+def test_whoever_joins_the_blocks_of_the_prompt_gets_paragraphs(memory: Memory, ada: UserMemory) -> None:
+    model = ScriptedChatModel.of("Hi")
+    agent = create_agent(model, system_prompt="You are a host.", middleware=[UserMemoryMiddleware(ada)])
+    agent.invoke(asked("Hello"))
+    assert prompt_of(model).startswith("You are a host.\n\nUser Memory:")

@@ -2,24 +2,37 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from threading import Barrier
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages.ai import UsageMetadata
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime, ServerInfo
 from typing_extensions import TypedDict
 
+from graphs.spoken import SAME_CALL
 from graphs.testing import ScriptedChatModel, calls, said
 from graphs.voice import MemoryCall, memory_load_node, memory_store_node
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.configuration import MemoryConfiguration, set_configuration
-from storage.conversations import Totals
+from storage.conversations import TOKEN_LIMIT, NewMessage, Totals
 from storage.database import Database
-from storage.errors import InvalidInput
+from storage.directory import erase, find
+from storage.errors import InvalidInput, InvalidName, NoIdentity
+from storage.identity import Identity
+from storage.settings import DatabaseSettings
+from storage.tables import owners
+from tests.clock import Clock
 from tests.contents import Contents
 
 NUMBER = "+1234567890"
@@ -163,6 +176,95 @@ def test_two_who_withhold_their_numbers_share_no_memory(memory: Memory, contents
     assert contents() == before
 
 
+# Who is erased meanwhile, and who waits.
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("update", ["later", "now"])
+def test_who_is_erased_during_the_call_does_not_come_back(
+    memory: Memory,
+    run: Run,
+    contents: Callable[[], Contents],
+    caplog: pytest.LogCaptureFixture,
+    known: bool,
+    update: str,
+) -> None:
+    if known:
+        caller(memory).document.append({"summary": "Tea."})
+    left: list[Contents] = []
+
+    def erased(_: Any) -> str:
+        found = find(memory.database, caller(memory).identity)
+        assert found is not None
+        erase(memory.database, found.owner)
+        left.append(contents())
+        return "You are forgotten."
+
+    graph = flow(memory, answers=ScriptedChatModel.of(erased), store={"update": update})
+    there = run(graph, says(f"{CANARY}. Forget me."), context=SEED)
+    assert (there["stored"], there["reason"]) == (0, "erased")
+    assert [contents()] == left
+    assert "memory_store failed (erased)" in caplog.text
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_who_is_erased_while_a_model_writes_does_not_come_back(
+    memory: Memory, contents: Callable[[], Contents], caplog: pytest.LogCaptureFixture, known: bool
+) -> None:
+    if known:
+        caller(memory).document.append({"summary": "Tea."})
+    left: list[Contents] = []
+
+    def erased(_: Any) -> dict[str, Any]:
+        found = find(memory.database, caller(memory).identity)
+        assert found is not None
+        erase(memory.database, found.owner)
+        left.append(contents())
+        return {"summary": CANARY}
+
+    there = flow(memory, store={"update": "now", "model": ScriptedChatModel.of(erased)}).invoke(
+        says("My name is John"), context=SEED
+    )
+    assert there["stored"] == 2, "it was kept before"
+    assert [contents()] == left
+    assert "update failed (erased)" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_who_is_merged_during_the_call_is_the_same_person(memory: Memory, administrator: sa.Engine) -> None:
+    memory.of(user="ada").document.append({"summary": "Tea."})
+
+    def merged(_: Any) -> str:
+        by_user, by_phone = (find(memory.database, each.identity) for each in (memory.of(user="ada"), caller(memory)))
+        assert by_user is not None
+        assert by_phone is not None
+        one, other = by_user.owner, by_phone.owner
+        with administrator.begin() as connection:
+            connection.execute(sa.update(owners).where(owners.c.id == other).values(survivor_id=one, merged_into=one))
+        return "You are one."
+
+    graph = flow(memory, answers=ScriptedChatModel.of(merged))
+    assert graph.invoke(says("Hello"), context=SEED)["reason"] is None
+
+
+def test_a_caller_who_is_known_waits_for_no_writer(database: Database, database_url: str) -> None:
+    caller(Memory(database)).document.append({"summary": "Tea."})
+    with Memory.open(database_url, settings=DatabaseSettings(busy_timeout=0)) as impatient:
+        load = memory_load_node(impatient)
+        with database.begin(owner_of(database)) as stores:
+            stores.items.set("prefs", "tone", "warm")
+            assert "Tea." in load({}, Runtime(context=SEED), {})["memory"]["text"]
+            stranger = load({}, Runtime(context={"phone": OTHER}), {})["memory"]["reason"]
+        assert stranger == (None if database.on_postgresql else "database_unavailable"), "somebody else was writing"
+
+
+def owner_of(database: Database) -> UUID:
+    found = find(database, Identity.of(phone=NUMBER, organization="org-123"))
+    assert found is not None
+    return found.owner
+
+
 # What may be known, and what is allowed.
 
 
@@ -246,6 +348,51 @@ def test_the_configuration_of_a_run_is_found_wherever_metadata_are(
     assert contents() == before
 
 
+CLAIMS: dict[str, Any] = {
+    "state": lambda flow: ({"metadata": flow}, {}),
+    "config": lambda flow: ({}, {"metadata": flow}),
+    "configurable": lambda flow: ({}, {"configurable": flow}),
+}
+"""Where somebody may claim something for whom the host does not vouch."""
+
+
+@pytest.mark.parametrize("place", CLAIMS)
+def test_only_the_context_switches_on_what_an_operator_switched_off(
+    memory: Memory, operators_database: Database, contents: Callable[[], Contents], place: str
+) -> None:
+    set_configuration(operators_database, "org-123", None, {"enabled": False, "retentionDays": 30})
+    before = contents()
+    on = {"flowConfiguration": {"memory": {"enabled": True, "retentionDays": 90, "autoStore": True}}}
+    state, config = CLAIMS[place](on)
+    there = flow(memory).invoke({**says("My name is John"), **state}, config, context=SEED)
+    assert (there["memory"]["reason"], there["reason"]) == ("memory_disabled", "memory_disabled")
+    holds = there["memory"]["configuration"]
+    assert (holds["enabled"], holds["retentionDays"], holds["autoStore"]) == (False, 30, False)
+    assert contents() == before
+    assert flow(memory).invoke(says("My name is John"), context={**SEED, **on})["stored"] == 2
+
+
+@pytest.mark.parametrize("place", CLAIMS)
+def test_anybody_may_ask_for_less_also_beside_the_context(memory: Memory, place: str) -> None:
+    state, config = CLAIMS[place]({"flowConfiguration": {"memory": {"retentionDays": 7, "enabled": False}}})
+    context = {**SEED, "flowConfiguration": {"memory": {"retentionDays": 90, "enabled": True}}}
+    there = flow(memory).invoke({**says("Hello"), **state}, config, context=context)
+    assert (there["memory"]["allowed"], there["reason"]) == (False, "memory_disabled")
+    assert there["memory"]["configuration"]["retentionDays"] == 7
+
+
+@pytest.mark.parametrize("place", CLAIMS)
+def test_whoever_asks_for_less_does_not_get_the_memory_of_another_number(memory: Memory, place: str) -> None:
+    memory.of(phone=NUMBER, organization="org-123").document.append({"summary": CANARY})
+    without_user = {"flowConfiguration": {"memory": {"useUserId": False}}}
+    state, config = CLAIMS[place](without_user)
+    there = flow(memory).invoke({**says("Hello"), **state}, config, context={**SEED, "userId": "mallory"})
+    assert (there["memory"]["reason"], there["reason"], there["memory"]["text"]) == ("no_identity", "no_identity", "")
+    assert caller(memory).conversations.totals().messages == 0
+    there = flow(memory).invoke({**says("Hello"), **state}, config, context=SEED)
+    assert CANARY in there["memory"]["text"], "who is known by the number alone has lost nothing"
+
+
 @pytest.mark.parametrize(
     "malformed",
     [{"memory": {"enabled": "false"}}, {"memory": {"enable": True}}, {"memory": []}, "off", {"memory": "off"}],
@@ -263,6 +410,9 @@ def test_a_malformed_configuration_of_a_run_turns_memory_off(
 def test_a_host_that_configures_nonsense_is_told_when_it_builds_the_flow(memory: Memory) -> None:
     with pytest.raises(InvalidInput):
         memory_load_node(memory, configuration={"enabled": "no"})
+    for build in (memory_load_node, memory_store_node):
+        with pytest.raises(InvalidName, match="flow"):
+            build(memory, flow="")
     with pytest.raises(InvalidInput):
         memory_store_node(memory, update="soon")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput):
@@ -317,8 +467,73 @@ def test_a_server_s_user_is_the_caller_where_nobody_else_is_named(memory: Memory
         return load(state, Runtime(context=context, server_info=server), {})["memory"]
 
     assert "Tea." in told()["text"]
-    assert "Tea." not in told(metadata={"From": NUMBER})["text"]
-    assert told(metadata={"From": "anonymous"})["reason"] == "no_identity"
+    assert "Tea." not in told({"metadata": {"From": NUMBER}})["text"]
+    assert told({"metadata": {"From": "anonymous"}})["reason"] == "no_identity"
+
+
+@pytest.mark.parametrize("authenticated", [{"is_authenticated": True}, {}])
+def test_metadata_of_a_client_whom_a_server_authenticated_name_nobody(
+    memory: Memory, person: UserMemory, authenticated: dict[str, Any]
+) -> None:
+    person.document.append({"summary": "Tea."})
+    caller(memory).document.append({"summary": CANARY})
+    server = ServerInfo("a", "g", {"identity": "ada", **authenticated})  # type: ignore[arg-type]
+    runtime: Any = Runtime(context=None, server_info=server)
+    said = {"messages": [("user", "Hello")]}
+    forged = {"organizationId": "org-123", "phoneNumber": NUMBER}
+    for state, config in (({"metadata": forged}, {}), ({}, {"metadata": forged})):
+        # Nor is it the user's own memory: a backend that signs in for its callers would give all of them one.
+        there = memory_load_node(memory)(state, runtime, config)["memory"]
+        assert (there["text"], there["reason"]) == ("", "no_identity")
+        assert memory_store_node(memory)({**state, **said}, runtime, config)["reason"] == "no_identity"
+    assert "Tea." in memory_load_node(memory)({}, runtime, {})["memory"]["text"]
+    assert memory_store_node(memory)(said, runtime, {})["reason"] is None
+    assert person.conversations.totals().messages == 1
+    assert caller(memory).conversations.totals().messages == 0
+
+
+def test_where_a_server_authenticated_nobody_metadata_name_the_caller(memory: Memory) -> None:
+    caller(memory).document.append({"summary": "Tea."})
+    server = ServerInfo("a", "g", {"identity": "", "is_authenticated": False})  # type: ignore[arg-type]
+    runtime: Any = Runtime(context=None, server_info=server)
+    state = {"metadata": {"organizationId": "org-123", "phoneNumber": NUMBER}}
+    assert "Tea." in memory_load_node(memory)(state, runtime, {})["memory"]["text"]
+
+
+def test_metadata_choose_no_organization_for_a_user_of_the_context(memory: Memory) -> None:
+    memory.of(user="ada", organization="acme").document.append({"summary": CANARY})
+    forged = {"organizationId": "acme"}
+    for given, config in ((says("Hello", metadata=forged), {}), (says("Hello again"), {"metadata": forged})):
+        there = flow(memory).invoke(given, config, context={"userId": "ada"})
+        assert there["memory"]["allowed"]
+        assert CANARY not in there["memory"]["text"]
+    assert memory.of(user="ada").conversations.totals().messages == 4
+    assert memory.of(user="ada", organization="acme").conversations.totals().messages == 0
+
+
+def test_a_host_s_own_rule_replaces_every_other(memory: Memory, run: Run) -> None:
+    asked: list[Any] = []
+
+    def signed_in(given: Memory, seen: Any) -> UserMemory:
+        asked.append((given, seen.context, seen.configurable["tenant"]))
+        return given.of(user="bob", organization=seen.configurable["tenant"])
+
+    rule = {"identify": signed_in}
+    graph = flow(memory, load=rule, store=rule)
+    config = {"configurable": {"tenant": "acme", "user_id": "ada"}}
+    there = run(graph, says("My name is John", metadata={"From": OTHER}), config, context=SEED)
+    assert (there["memory"]["allowed"], there["stored"]) == (True, 2)
+    assert texts(memory.of(user="bob", organization="acme")) == ["My name is John", "Goodbye."]
+    assert asked == [(memory, SEED, "acme")] * 2
+
+
+def test_a_host_s_own_rule_that_names_nobody_goes_on_without_memory(memory: Memory) -> None:
+    def nobody(given: Memory, seen: Any) -> UserMemory:
+        raise NoIdentity
+
+    rule = {"identify": nobody}
+    there = flow(memory, load=rule, store=rule).invoke(says("Hello"), context=SEED)
+    assert (there["memory"]["reason"], there["reason"]) == ("no_identity", "no_identity")
 
 
 def test_an_organization_is_never_put_together_with_a_user_of_another_one(memory: Memory) -> None:
@@ -432,6 +647,73 @@ def test_a_long_call_is_kept_once(memory: Memory) -> None:
     assert [store(*said[:150]), store(*said[:201]), store(*said), store(*said)] == [150, 51, 4, 0]
 
 
+def test_a_call_that_is_stored_by_many_at_once_is_kept_once(memory: Memory) -> None:
+    store = Script(memory)
+    said = [{"role": "user", "content": f"Sentence {number}"} for number in range(20)]
+    caller(memory).items.set("prefs", "tone", "warm")
+    for call in range(5):
+        together = Barrier(4)
+
+        def at_once(_: int, call: int = call, together: Barrier = together) -> int:
+            together.wait()
+            return int(store(*said, configurable={"thread_id": f"call-{call}"}))
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sorted(threads.map(at_once, range(4))) == [0, 0, 0, 20]
+    totals = caller(memory).conversations.totals()
+    assert (totals.conversations, totals.messages) == (5, 100)
+
+
+def asked_daily(day: int) -> list[Any]:
+    return [AIMessage("Did you take your pills?", id=f"{day}-1"), HumanMessage("Yes", id=f"{day}-2")]
+
+
+@pytest.mark.parametrize("each_turn", [False, True])
+def test_the_same_words_of_another_day_are_kept_each_time(clocked: Database, clock: Clock, each_turn: bool) -> None:
+    memory = Memory(clocked)
+    store = Script(memory)
+    for day in range(3):
+        call = asked_daily(day)
+        if each_turn:  # a graph without a checkpointer: new ids in each run
+            assert store(call[0].model_copy(update={"id": f"{day}-0"})) == 1
+            clock.move(60)
+        assert store(*call) == 2 - each_turn
+        assert store(*call) == 0
+        clock.move(24 * 3600)
+    assert texts(caller(memory)) == ["Did you take your pills?", "Yes"] * 3
+    totals = caller(memory).conversations.totals()
+    assert (totals.conversations, totals.messages) == (1, 6)
+
+
+@pytest.mark.parametrize(("silence", "kept"), [(SAME_CALL, 0), (SAME_CALL + timedelta(seconds=1), 2)])
+def test_the_same_words_under_new_ids_are_the_same_call_for_so_long(
+    clocked: Database, clock: Clock, silence: timedelta, kept: int
+) -> None:
+    store = Script(Memory(clocked))
+    assert store(*asked_daily(1)) == 2
+    clock.move(silence.total_seconds())
+    assert store(*asked_daily(2)) == kept
+
+
+def test_a_call_may_last_longer_than_a_silence(clocked: Database, clock: Clock) -> None:
+    store = Script(Memory(clocked))
+    for number in range(1, 6):
+        assert store(*(HumanMessage(f"Sentence {place}") for place in range(number))) == 1
+        clock.move(SAME_CALL.total_seconds() * 0.9)
+
+
+def test_messages_whose_ids_last_are_never_kept_twice(clocked: Database, clock: Clock) -> None:
+    memory = Memory(clocked)
+    store = Script(memory)
+    said: list[Any] = []
+    for day in range(3):
+        said += asked_daily(day)
+        assert [store(*said), store(*said)] == [2, 0]
+        clock.move(24 * 3600)
+    assert store(*said) == 0
+    assert caller(memory).conversations.totals().messages == 6
+
+
 def test_a_transcript_that_lost_its_beginning_is_known_by_its_ids(memory: Memory) -> None:
     store = Script(memory)
     said = [HumanMessage(f"Sentence {number}", id=f"m{number}") for number in range(5)]
@@ -475,7 +757,13 @@ def test_only_the_roles_that_are_wanted_are_kept_and_no_tokens_get_lost(memory: 
         ({"metadata": {"roomName": "room-7"}}, {"configurable": {"thread_id": "t"}}, "room-7"),
         ({}, {"metadata": {"callId": "c3"}}, "c3"),
         ({}, {"configurable": {"thread_id": "t"}}, "t"),
-        ({"metadata": {"callId": 7}}, {}, "default"),
+        ({"metadata": {"callId": 7}}, {}, "7"),
+        ({"conversation": UUID(int=7)}, {}, str(UUID(int=7))),
+        ({}, {"configurable": {"thread_id": UUID(int=8)}}, str(UUID(int=8))),
+        ({}, {"configurable": {"thread_id": 42}}, "42"),
+        ({}, {"metadata": {"callId": ""}, "configurable": {"thread_id": "t"}}, "t"),
+        ({"metadata": {"callId": True, "roomName": ["r"]}}, {}, "default"),
+        ({"metadata": {"callId": "x" * 300}}, {}, sha256(b"x" * 300).hexdigest()[:32]),
     ],
 )
 def test_the_call_names_the_conversation(memory: Memory, given: Any, config: Any, name: str) -> None:
@@ -505,9 +793,80 @@ def test_a_flow_without_messages_keeps_nothing_but_meets_the_caller(memory: Memo
 
 def test_a_message_that_cannot_be_kept_does_not_end_the_call(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     there = Script(memory, Plain).graph.invoke({"messages": [{"role": "nobody", "content": CANARY}]}, context=SEED)
-    assert there["stored"] == 0
-    assert there["reason"]
+    assert (there["stored"], there["reason"]) == (0, "invalid_input")
     assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("messages", ["hello", "", b"bytes", 5, {"role": "user", "content": "hello"}])
+def test_what_is_no_list_of_messages_is_not_taken_for_one(
+    memory: Memory, contents: Callable[[], Contents], messages: Any
+) -> None:
+    before = contents()
+    there = memory_store_node(memory)({"messages": messages}, Runtime(context=SEED), {})
+    assert there == {"stored": 0, "reason": "invalid_input"}
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        None,
+        7,
+        {"a": CANARY},
+        {"role": "nobody", "content": CANARY},
+        {"role": "user"},
+        {"role": "user", "content": "\ud800" + CANARY},
+        {"role": "user", "content": CANARY, "metadata": [CANARY]},
+        {"role": "user", "content": CANARY, "metadata": {"x": object()}},
+        {"role": "user", "content": CANARY * 40_000},
+        NewMessage("nobody", CANARY),
+        ("user", CANARY, "x"),
+        ("nobody", CANARY),
+    ],
+)
+def test_an_unreadable_message_takes_no_other_with_it(
+    memory: Memory, caplog: pytest.LogCaptureFixture, unreadable: Any
+) -> None:
+    store = Script(memory, Plain)
+    assert [store(YOU, unreadable, ME), store(YOU, unreadable, ME, BYE)] == [2, 1]
+    assert texts(caller(memory)) == ["My name is John", "Hi John!", "Bye"]
+    assert f"left out ({type(unreadable).__name__})" in caplog.text
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("said_at", "yesterday"),
+        ("said_at", "2026-01-01T00:00:00"),
+        ("said_at", 7),
+        ("said_at", None),
+        ("external_id", "x" * 300),
+        ("external_id", 5),
+        ("tokens", 10**12),
+        ("tokens", -1),
+        ("tokens", "many"),
+        ("metadata", None),
+    ],
+)
+def test_what_a_message_says_is_kept_whatever_stands_beside_it(memory: Memory, member: str, value: Any) -> None:
+    for message in ({**YOU, member: value}, NewMessage(**{**YOU, member: value})):
+        store = Script(memory, Plain)
+        store(message, ME)
+        assert texts(caller(memory)) == ["My name is John", "Hi John!"]
+
+
+def test_too_many_tokens_together_are_as_many_as_can_be_counted(memory: Memory) -> None:
+    unwanted = [AIMessage("Hi", usage_metadata=UsageMetadata(input_tokens=0, output_tokens=2**30, total_tokens=2**30))]
+    assert Script(memory, Plain, roles=["user"])(*unwanted * 3, YOU) == 1
+    assert caller(memory).conversations.totals().tokens == TOKEN_LIMIT
+
+
+@pytest.mark.parametrize("said_at", ["2026-01-01T10:00:00+01:00", "2026-01-01T09:00:00Z"])
+def test_when_it_was_said_is_read_from_json(memory: Memory, said_at: str) -> None:
+    Script(memory, Plain)({**YOU, "said_at": said_at})
+    [message] = caller(memory).conversations.messages("call-1").entries
+    assert message.said_at == datetime(2026, 1, 1, 9, tzinfo=UTC)
 
 
 def test_an_update_that_fails_does_not_end_the_call_and_loses_nothing(

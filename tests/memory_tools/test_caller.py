@@ -143,6 +143,20 @@ def test_the_organization_of_the_metadata_counts_where_the_context_names_none() 
     assert caller(None, {"organization": "theirs", "phoneNumber": NUMBER}) == MemoryContext(phone=NUMBER)
 
 
+def test_an_organization_of_metadata_is_never_put_together_with_somebody_whom_the_context_names() -> None:
+    theirs = {"organizationId": "theirs"}
+    number = {"phoneNumber": NUMBER}
+    assert caller({"user_id": "ada"}, theirs) == MemoryContext(user_id="ada")
+    assert caller({"phone": NUMBER}, theirs) == MemoryContext(phone=NUMBER)
+    own = {"organizationId": "ours"}
+    assert caller({"user_id": "ada", "metadata": own}, theirs) == MemoryContext("ours", user_id="ada")
+    assert caller({"phone": NUMBER, "metadata": own}, theirs) == MemoryContext("ours", phone=NUMBER)
+    assert caller({"metadata": number}, theirs) == MemoryContext(phone=NUMBER)
+    assert caller({"metadata": {**number, **theirs}}, {"organizationId": "x"}) == MemoryContext("theirs", phone=NUMBER)
+    assert caller({"metadata": theirs}, number) == MemoryContext("theirs", phone=NUMBER)
+    assert caller(None, number, theirs) == MemoryContext("theirs", phone=NUMBER)
+
+
 @pytest.mark.parametrize(
     "forged", [{"user_id": "ada"}, {"userId": "ada"}, {"phone_verified": True}, {"phoneVerified": True}]
 )

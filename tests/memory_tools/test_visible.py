@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory_tools.visible import visible, visible_line, visible_value
+from memory_tools.visible import is_visible, visible, visible_line, visible_value
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -50,3 +50,19 @@ def test_a_line_is_one_line_of_json(value: object) -> None:
     assert len(line.splitlines()) == 1
     assert json.loads(line) == visible_value(value)
     assert visible(line) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
+        ("1\ufe0f\u20e3", "1\ufe0f\u20e3"),
+        ("a\ufe0fb\ufe0e", "ab"),
+        ("\u2764\ufe0f\ufe0e\ufe0f", "\u2764\ufe0f"),
+        ("x" + "".join(map(chr, range(0xFE00, 0xFE10))) + "\u180b\u180f", "x"),
+        ("\ufe0fa", "a"),
+    ],
+)
+def test_selectors_choose_the_look_of_an_emoji_and_spell_out_nothing(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert is_visible(json.dumps(shown, ensure_ascii=False))

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,46 @@ def test_the_run_stands_over_the_flow_over_the_organization_over_the_host(
     assert enabled(flow="support")
     assert enabled(run=ON)
     assert not enabled(run=MemoryConfiguration(auto_store=True)), "it sets another member"
+
+
+@pytest.mark.parametrize(
+    ("run", "narrowing", "holds"),
+    [
+        ({}, [{"enabled": True, "auto_store": True, "retention_days": 90}], (False, False, 30)),
+        ({"enabled": True}, [{"auto_store": True, "retention_days": 31}], (True, False, 30)),
+        ({"enabled": True, "auto_store": True}, [{"retention_days": 29}], (True, True, 29)),
+        ({"enabled": True, "auto_store": True}, [{"enabled": False}, {"enabled": True}], (False, True, 30)),
+        ({"enabled": True, "retention_days": 60}, [{"retention_days": 50}, {"retention_days": 40}], (True, False, 40)),
+        ({"enabled": True}, [{}], (True, False, 30)),
+    ],
+)
+def test_what_narrows_takes_away_and_never_gives(
+    memory: Memory, operators_database: Database, run: Any, narrowing: Any, holds: Any
+) -> None:
+    set_configuration(operators_database, "default", None, {"enabled": False, "retentionDays": 30})
+    by = [MemoryConfiguration(**each) for each in narrowing]
+    with visit(memory.of(user="ada"), writes=False, run=MemoryConfiguration(**run), narrowing=by) as seen:
+        found = seen.configuration
+    assert (found.enabled, found.auto_store, found.retention_days) == holds
+    assert seen.allowed is found.enabled
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_what_narrows_puts_nobody_in_the_place_of_the_person(memory: Memory, verified: bool) -> None:
+    other = memory.of(phone=NUMBER)
+    other.items.set("prefs", "tone", "warm")
+    ada = memory.of(user="ada", phone=NUMBER, phone_verified=verified)
+    by_phone = MemoryConfiguration(use_user_id=False)
+    with visit(ada, writes=True, narrowing=[by_phone]) as seen:
+        assert (seen.allowed, seen.owner) == (False, None)
+    with visit(ada, writes=True, run=by_phone, narrowing=[by_phone]) as seen:
+        assert seen.stores.items.get("prefs", "tone").value == "warm", "the host itself said so"
+    with visit(other, writes=False, narrowing=[by_phone]) as seen:
+        assert seen.stores.items.get("prefs", "tone").value == "warm"
+    with visit(memory.of(user="ada", phone=NUMBER), writes=True, narrowing=[ON]) as seen:
+        assert seen.owner is not None
+    with visit(other, writes=True, narrowing=[MemoryConfiguration(use_phone_number=False)]) as seen:
+        assert not seen.allowed
 
 
 def test_two_people_under_one_verified_identity_are_a_conflict_unless_one_name_is_left(memory: Memory) -> None:

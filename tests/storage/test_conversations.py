@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
@@ -377,3 +379,32 @@ def test_the_latest_are_the_newest_in_order_of_some_roles_and_other_conversation
         assert said(after=6) == []
         with pytest.raises(InvalidInput):
             latest(limit=0)
+
+
+def test_who_locks_the_numbers_is_told_the_last_one_and_lets_nobody_else_add(database: Database, ada: UUID) -> None:
+    together = Barrier(4)
+
+    def add_if_nobody_did(_: int) -> int:
+        together.wait()
+        with database.begin(ada) as stores:
+            last = stores.conversations.lock()
+            assert last == stores.conversations.totals().messages
+            return len(stores.conversations.append("call-1", said("x", "y") if last == 0 else ()))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(add_if_nobody_did, range(4))) == [0, 0, 0, 2]
+
+
+def test_of_nobody_no_numbers_can_be_locked(database: Database) -> None:
+    with database.nobody() as stores:
+        with pytest.raises(NotFound):
+            stores.conversations.lock()
+        with pytest.raises(NotFound):
+            stores.conversations.append("call-1", said("x"))
+
+
+def test_stores_say_what_time_it_is(clocked: Database, ada: UUID, clock: Clock) -> None:
+    with clocked.read(ada) as stores:
+        assert stores.now == clock.now
+        clock.move(60)
+        assert stores.now == clock.now

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from storage.conversations import NewMessage
 from storage.database import Database
-from storage.directory import Resolved, erase, find, link, require_one_person, resolve, unlink
+from storage.directory import Resolved, erase, find, link, require_one_person, resolve, searching, unlink
 from storage.errors import Erased, IdentityConflict, NoIdentity, NotFound
 from storage.identity import Identity
 from storage.provenance import by_user
@@ -277,3 +277,11 @@ def test_whoever_does_not_exist_has_no_memory(database: Database) -> None:
             stores.items.set("prefs", "tone", "warm")
         with pytest.raises(NotFound, match="no such owner"), visit(uuid7()) as stores:
             stores.snapshots.append({"n": 1}, provenance=by_user)
+
+
+def test_a_new_user_with_somebodys_verified_number_can_be_looked_up_without_writing(database: Database) -> None:
+    caller = who(database, phone="+12025550143")
+    both = Identity.of(user="new", phone="+12025550143", phone_verified=True)
+    with database.read(searching(database, both)) as stores:
+        assert stores.owners == (caller,)
+    assert find(database, Identity.of(user="new")) is None

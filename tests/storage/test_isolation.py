@@ -60,6 +60,7 @@ CALLS: dict[str, Call] = {
     "conversations.append": lambda stores, hers: stores.conversations.append(
         hers.conversation, [NewMessage("user", "mine", external_id=hers.external_id)]
     ),
+    "conversations.lock": lambda stores, _: stores.conversations.lock(),
     "conversations.messages": lambda stores, hers: stores.conversations.messages(hers.conversation),
     "conversations.since": lambda stores, _: stores.conversations.since(0),
     "conversations.latest": lambda stores, _: stores.conversations.latest(),

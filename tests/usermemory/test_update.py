@@ -55,7 +55,7 @@ def test_the_same_transcript_twice_is_unchanged(cli: Cli, call: str, person: Use
     second = cli("update", call, "--json").json
     assert second == {"version": 1, "status": "unchanged", "conversation": first["conversation"]}
     assert len(person.conversations.messages(first["conversation"]).entries) == 3
-    assert cli("update", call).lines == ["Unchanged: nothing in this transcript is new (version 1)."]
+    assert cli("update", call).lines == ["Unchanged: nothing is new (version 1)."]
 
 
 def test_a_conversation_that_has_grown_adds_what_is_new(cli: Cli, person: UserMemory) -> None:
@@ -181,3 +181,13 @@ def test_a_file_that_is_not_there_is_wrong_usage(cli: Cli, tmp_path: Path) -> No
     for path in (tmp_path / "nothing.txt", tmp_path):
         answer = cli("update", str(path), "--json")
         assert (answer.exit_code, answer.error["code"]) == (2, "usage")
+
+
+def test_without_a_transcript_it_learns_what_agents_kept(cli: Cli, person: UserMemory) -> None:
+    assert cli("update", "--json").json == {"version": 0, "status": "unchanged"}
+    person.conversations.append("chat-1", [{"role": "user", "content": "My name is Ada. I live in Bonn."}])
+    answer = cli("update", "--json").json
+    assert (answer["status"], answer["version"]) == ("saved", 1)
+    assert "Bonn" in json.dumps(answer["patch"])
+    assert cli("update", "--json").json["status"] == "unchanged"
+    assert cli("update", "--conversation", "x").exit_code == 2

@@ -91,7 +91,7 @@ def _member(text: str) -> tuple[str, Any]:
     """Return the name and the value of `autoStore=true`. Raises InvalidInput for anything else."""
     name, equals, value = text.partition("=")
     try:
-        return name, json.loads(value)
+        return name, json.loads(value.lower())  # True is meant, too
     except json.JSONDecodeError:
         what = "a value is true, false or a number" if equals else "write members as NAME=VALUE"
         raise InvalidInput(f"{text!r}: {what}") from None

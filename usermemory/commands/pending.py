@@ -82,3 +82,7 @@ def _title(pending: PendingVersion) -> Iterator[str]:
     made = f"{moment(pending.created_at)}  {made_by(pending.provenance)}"
     yield f"{click.style(pending.id, bold=True)}  on version {pending.base_version}  {made}"
     yield f"  {visible(pending.reason)}"
+    if pending.provenance.why is not None:
+        yield f"  Why: {visible(pending.provenance.why)}"
+    if pending.provenance.conversations:
+        yield f"  In: {visible(', '.join(pending.provenance.conversations))}"

@@ -28,9 +28,10 @@ from usermemory.commands.transcript import TRANSCRIPT_LIMIT, read_transcript
         "usermemory update call.txt --user ada",
         "usermemory update chat.json --user ada --model openai:gpt-5-mini",
         "usermemory update - --user ada --conversation call-17 < call.txt",
+        "usermemory update --user ada",
     )
 )
-@click.argument("transcript", type=click.File("rb"))
+@click.argument("transcript", type=click.File("rb"), required=False)
 @click.option(
     "--model", metavar="PROVIDER:NAME", help="The chat model that summarizes.  [default: none, by extraction]"
 )
@@ -40,7 +41,7 @@ from usermemory.commands.transcript import TRANSCRIPT_LIMIT, read_transcript
 def command(
     person: UserMemory,
     screen: Screen,
-    transcript: BinaryIO,
+    transcript: BinaryIO | None,
     model: str | None,
     conversation: str | None,
     speaker: str | None,
@@ -50,12 +51,17 @@ def command(
     TRANSCRIPT is a file, or - for stdin: a JSON list of messages with role and content (and perhaps said_at and
     external_id), or plain lines such as `user: I moved to Bonn.` What was learnt once is not learnt again: the same
     transcript a second time changes nothing, and one that has grown under the same --conversation adds what is new.
+    Without a TRANSCRIPT, what agents kept and nobody learnt from yet.
     """
-    read = read_transcript(transcript.read(TRANSCRIPT_LIMIT + 1), user=person.identity.user, speaker=speaker)
-    name = check_name(conversation or read.name, "conversation")
+    messages, name = None, None
+    if transcript is not None:
+        read = read_transcript(transcript.read(TRANSCRIPT_LIMIT + 1), user=person.identity.user, speaker=speaker)
+        messages, name = read.messages, check_name(conversation or read.name, "conversation")
+    elif conversation is not None or speaker is not None:
+        raise click.UsageError("--conversation and --speaker are about a TRANSCRIPT.")
     chat_model = None if model is None else _chat_model(model)
     before = ask(get_user_memory, person).get("version", 0)
-    results = _learn(person, read.messages, name, chat_model, screen)
+    results = _learn(person, messages, name, chat_model, screen)
     screen.answer(_as_json(person, before, results, name), lambda: _lines(person, results))
 
 
@@ -72,16 +78,15 @@ def _chat_model(name: str) -> Any:
 
 
 def _learn(
-    person: UserMemory, messages: Sequence[NewMessage], conversation: str, model: Any, screen: Screen
+    person: UserMemory, messages: Sequence[NewMessage] | None, conversation: str | None, model: Any, screen: Screen
 ) -> list[UpdateResult]:
     """Run the loop until nothing is left; a long transcript takes several runs. Raises what a failed run means."""
     results: list[UpdateResult] = []
-    given: Sequence[NewMessage] | None = messages
-    while given is not None or results[-1].more:
+    while not results or results[-1].more:
         try:
             result = update_memory(
                 person,
-                messages=given,
+                messages=None if results else messages,
                 conversation=conversation,
                 model=model,
                 on_progress=lambda event: screen.progress(event["stage"]),
@@ -96,7 +101,6 @@ def _learn(
             screen.progress(None)
         _check(result)
         results.append(result)
-        given = None
     return results
 
 
@@ -122,12 +126,14 @@ def _outcome(result: UpdateResult) -> Outcome:
             return Unchanged(result.version)
 
 
-def _as_json(person: UserMemory, before: int, results: Sequence[UpdateResult], conversation: str) -> Json:
+def _as_json(person: UserMemory, before: int, results: Sequence[UpdateResult], conversation: str | None) -> Json:
     """Return what became of all runs: held if any was, else saved if any was, with all that was saved as one patch."""
     held = [result for result in results if result.status == "held"]
     version = results[-1].version
     status = "held" if held else "saved" if any(result.status == "saved" for result in results) else "unchanged"
-    answer: dict[str, Json] = {"version": version, "status": status, "conversation": conversation}
+    answer: dict[str, Json] = {"version": version, "status": status}
+    if conversation is not None:
+        answer["conversation"] = conversation
     if status == "saved":
         answer["patch"] = ask(compare_memory_versions, person, before=before, after=version)
     if held:
@@ -144,5 +150,5 @@ def _lines(person: UserMemory, results: Sequence[UpdateResult]) -> Iterator[str]
         yield from outcome_lines(person, _outcome(result))
     if not changed:
         new = any(result.status == "unchanged" for result in results)
-        why = "what is new changes nothing" if new else "nothing in this transcript is new"
+        why = "what is new changes nothing" if new else "nothing is new"
         yield f"Unchanged: {why} (version {results[-1].version})."

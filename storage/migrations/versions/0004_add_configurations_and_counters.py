@@ -1,5 +1,7 @@
 """Add configurations, and counters of interactions; what was kept before is counted, but its tokens nobody knows.
 
+Who is only looked up is no longer locked: that can be done in a transaction that reads.
+
 An organization's configuration is nobody's row, so no owner protects it: the application has no right to the table and
 asks `configuration` for one organization by its exact name, the worker's URL edits it.
 """
@@ -25,6 +27,11 @@ CREATE FUNCTION usermemory.configuration(org text, in_flow text) RETURNS TABLE (
     WHERE c.organization_id = org AND c.flow IN ('', in_flow) $$
 """
 
+LOCKED = "PERFORM FROM usermemory.owners WHERE id = by_phone FOR NO KEY UPDATE;"
+"""In `resolve`: what two wait at who want the same verified number."""
+
+LOCKED_TO_LINK = f"IF candidate IS NOT NULL THEN {LOCKED} END IF;"
+
 COUNT = """
 UPDATE {schema}owners SET
   conversation_count = (SELECT count(*) FROM {schema}conversations c WHERE c.owner_id = owners.id),
@@ -48,6 +55,7 @@ def upgrade() -> None:
     if on_postgresql:
         _count_past_row_security()
         _protect(context.config.attributes["role_prefix"])
+        _rewrite_resolve(context.config.attributes["role_prefix"], LOCKED, LOCKED_TO_LINK)
     else:
         op.get_bind().exec_driver_sql(COUNT.format(schema=""))
 
@@ -58,6 +66,7 @@ def downgrade() -> None:
     schema = "usermemory" if on_postgresql else None
     if on_postgresql:
         prefix: str = context.config.attributes["role_prefix"]
+        _rewrite_resolve(prefix, LOCKED_TO_LINK, LOCKED)
         _as_resolver(prefix, "DROP FUNCTION usermemory.configuration(text, text)")
         op.get_bind().exec_driver_sql(
             f"REVOKE UPDATE ({COUNTED}) ON usermemory.owners FROM {prefix}_app, {prefix}_worker"
@@ -110,6 +119,14 @@ def _protect(prefix: str) -> None:
     run(f"GRANT UPDATE ({COUNTED}) ON usermemory.owners TO {prefix}_app, {prefix}_worker")
     may_ask = f"GRANT EXECUTE ON FUNCTION usermemory.configuration(text, text) TO {prefix}_app, {prefix}_worker"
     _as_resolver(prefix, f"{CONFIGURATION}; {may_ask}")
+
+
+def _rewrite_resolve(prefix: str, old: str, new: str) -> None:
+    """Put `new` in the place of `old` in the function that looks people up."""
+    signature = "usermemory.resolve(text, text, text, boolean, uuid)"
+    written = str(op.get_bind().exec_driver_sql(f"SELECT pg_get_functiondef('{signature}'::regprocedure)").scalar())
+    assert written.count(old) == 1
+    _as_resolver(prefix, written.replace(old, new))
 
 
 def _as_resolver(prefix: str, statements: str) -> None:

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from memory_tools.context import MemoryContext, person
+from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory
+from memory_tools.run import Run, identify, person
 from storage.errors import InvalidIdentity, NoIdentity
 from storage.identity import Identity
 
@@ -58,3 +59,30 @@ def test_a_person_of_another_memory_is_refused(memory: Memory) -> None:
         person(memory, other.of(user="ada"))
     ada = memory.of(user="ada")
     assert person(memory, ada) is ada
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"userId": "ada", "organizationId": "acme"},
+        {"user_id": "ada", "organization_id": "acme"},
+        SimpleNamespace(user_id="ada", organization_id="acme"),
+        {"user_id": "ada", "metadata": {"organizationId": "acme"}},
+    ],
+)
+def test_every_spelling_of_a_tenant_is_the_same_tenant(memory: Memory, context: object) -> None:
+    """A name that is overlooked would put the people of all organizations into one."""
+    expected = Identity.of(user="ada", organization="acme")
+    assert person(memory, context).identity == expected
+    assert identify(memory, Run(context)).identity == expected
+
+
+def test_a_caller_whom_the_context_knows_by_its_metadata_is_known_to_every_door(memory: Memory) -> None:
+    context = {"organizationId": "acme", "metadata": {"phoneNumber": "+1234567890"}}
+    found = identify(memory, Run(context, configurable={"user_id": "somebody else"}))
+    assert found.identity == Identity.of(organization="acme", phone="+1234567890")
+
+
+def test_a_server_without_authentication_names_nobody(memory: Memory) -> None:
+    with pytest.raises(NoIdentity):
+        identify(memory, Run(configurable={"langgraph_auth_user_id": "", "user_id": "", "thread_id": "t"}))
