@@ -83,4 +83,4 @@ def visible_line(value: Json) -> str:
 
 def is_visible(written: str) -> bool:
     """Tell whether JSON text holds nothing that is dropped, neither as it is nor escaped."""
-    return visible(written) == written and not _ESCAPED.search(written)
+    return visible(written) == written and not ("\\" in written and _ESCAPED.search(written))

@@ -725,7 +725,7 @@ def test_memory_has_threads_of_its_own(memory: Memory) -> None:
         ({"update": "sometimes"}, "later or now"),
         ({"model": ScriptedChatModel.of()}, "update"),
         ({"budget": 5}, "at least"),
-        ({"configuration": {"autostore": True}}, "configuration"),
+        ({"configuration": {"autostore": True}}, "there is no member"),
         ({"tools": "get_user_memory"}, "list of names"),
         ({"tools": ["accept_pending_version"]}, "accept_pending_version"),
     ],
