@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from graphs.material import SOURCE_LIMIT, Material, Said, Source, SourceText
 from graphs.transcript import RECALLED
 from memory_tools.memory import UserMemory
 from storage.canonical import dumps
+from storage.errors import Erased
 from storage.items import Item
 from storage.limits import PAGE_LIMIT
 from storage.stores import Stores
@@ -41,10 +43,18 @@ class Batch:
     more: bool
     """Whether messages or items are left for the next run."""
 
+    owners: tuple[UUID, ...] = ()
+    """Whose it is; empty for a person nobody had met."""
+
     @property
     def moves(self) -> bool:
         """Whether any cursor has a way to go."""
         return self.since != self.until
+
+    def require_same_person(self, stores: Stores) -> None:
+        """Raise Erased where the stores are somebody else's: whoever was erased meanwhile must not come back."""
+        if self.owners and set(self.owners).isdisjoint(stores.owners):
+            raise Erased
 
     def overtaken(self, stores: Stores) -> bool:
         """Tell whether somebody else moved a cursor since this batch was gathered."""
@@ -68,6 +78,7 @@ def next_batch(
         since = {MESSAGES: stores.cursors.seen(MESSAGES), ITEMS: stores.cursors.seen(ITEMS)}
         messages, last, more_messages = _messages(stores, since[MESSAGES], roles)
         items, newest, more_items = _items(stores, since[ITEMS], namespaces)
+        owners = stores.owners
     answers = (source(person) for source in sources)
     material = Material(
         tuple(messages),
@@ -75,7 +86,7 @@ def next_batch(
         tuple(_capped(answer) for answer in answers if answer is not None and answer.text.strip()),
         person.memory.database.policy.schema,
     )
-    return Batch(material, since, {MESSAGES: last, ITEMS: newest}, more_messages or more_items)
+    return Batch(material, since, {MESSAGES: last, ITEMS: newest}, more_messages or more_items, owners)
 
 
 def _messages(stores: Stores, last: int, roles: Collection[str]) -> tuple[list[Said], int, bool]:

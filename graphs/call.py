@@ -1,6 +1,6 @@
 """Calls: whose call a run of a voice node is about, what it is named, and what is allowed in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -9,6 +9,7 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
+from graphs.met import meeting, said_since
 from graphs.transcript import conversation_name
 from memory_tools.caller import caller, organization_said, phone_said
 from memory_tools.context import member
@@ -61,9 +62,20 @@ class Call:
         return () if messages is None else messages
 
     @property
+    def said_since_met(self) -> Any:
+        """What was said since the thread met the one whom it is with now."""
+        met, messages = member(self.state, "memory_met"), self.messages
+        return messages if met is None or not isinstance(messages, Sequence) else said_since(messages, met)
+
+    def meeting(self, person: str | None) -> dict[str, Any] | None:
+        """Return what a thread has to keep that meets this person, hashed; None where it met them before."""
+        messages = self.messages if isinstance(self.messages, Sequence) else ()
+        return meeting(messages, member(self.state, "memory_met"), person)
+
+    @property
     def remembered(self) -> dict[str, Any] | None:
         """Whom the load node met in this run, hashed; None where it met nobody, or does not say so any more."""
-        met = member(member(self.state, "memory"), "person")
+        met = member(member(self.state, "memory"), "person") or member(member(self.state, "memory_met"), "person")
         return None if met is None else {"person": met}
 
     @property

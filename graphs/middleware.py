@@ -130,7 +130,7 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         begun = self._begin(state, runtime)
         held: Private[dict[str, _Begun]] = state.get("user_memory") or Private()
         change: dict[str, Any] = {"user_memory": Private((held.value or {}) | {self._name: begun})}
-        if begun.recollection is not None and begun.recollection.sent is not None:
+        if begun.recollection is not None:
             change["user_memory_sent"] = (state.get("user_memory_sent") or {}) | {self._name: begun.recollection.sent}
         return change
 
@@ -176,7 +176,9 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
                     visited, conversation=_thread(runtime), sent=self._sent(state), budget=self._budget
                 )
             seen.records(len(recollection.texts))
-        return _Begun(recollection, incoming(state["messages"]), seen.error != NoIdentity.code)
+        return _Begun(
+            recollection, incoming(state["messages"], in_thread=_in_thread(runtime)), seen.error != NoIdentity.code
+        )
 
     def _told(self, request: ModelRequest[Any], begun: _Begun) -> ModelRequest[Any]:
         """Return the request with memory in it; without our tools where memory may not be used."""
@@ -198,7 +200,8 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         recollection = None if begun is None else begun.recollection
         if recollection is not None and not (recollection.allowed and recollection.configuration.auto_store):
             return None
-        said = turn(state["messages"], None if begun is None else begun.messages)
+        begun_with = None if begun is None else begun.messages
+        said = turn(state["messages"], begun_with, in_thread=_in_thread(runtime))
         remembered = self._sent(state) if recollection is None else recollection.sent
         kept = None
         with surviving("keep_turn", "create_memory", "conversations", door=DOOR) as seen:
@@ -245,6 +248,10 @@ def _thread(runtime: Runtime[Any]) -> str:
     """Return the conversation that a run belongs to: its thread."""
     thread: Any = None if runtime.execution_info is None else runtime.execution_info.thread_id
     return conversation_name(thread) or DEFAULT_CONVERSATION
+
+
+def _in_thread(runtime: Runtime[Any]) -> bool:
+    return _thread(runtime) != DEFAULT_CONVERSATION
 
 
 def _run(runtime: Runtime[Any]) -> str:

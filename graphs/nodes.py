@@ -124,6 +124,7 @@ class DatabaseNodes:
         who = self._person(runtime)
         try:
             with who.begin() as stores:
+                batch.require_same_person(stores)
                 outcome = None if change is None else _appended(stores, change, _held(state, "recalled"), batch)
                 if batch.overtaken(stores):
                     raise _Overtaken

@@ -41,7 +41,8 @@ def keep_spoken(stores: Stores, conversation: str, messages: Sequence[Any], role
     stores.conversations.lock()  # whoever hands over the same call at the same time sees what the first one kept
     spoken = _spoken(_readable(messages), roles)
     call = _last_call(_kept(stores, conversation), stores.now)
-    if all((old.role, old.content) == (new.role, new.content) for old, new in zip(call, spoken, strict=False)):
+    alike = all((old.role, old.content) == (new.role, new.content) for old, new in zip(call, spoken, strict=False))
+    if alike and len(spoken) >= len(call):  # a shorter one is no transcript of all that was said
         spoken = spoken[len(call) :]
     return len(stores.conversations.append(conversation, spoken))
 

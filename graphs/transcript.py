@@ -5,7 +5,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from graphs.material import text_of
 from memory_tools.operations import CATALOG
@@ -20,7 +20,7 @@ from storage.names import check_name
 RECALLED: Final = "recalled"
 """In a message's metadata (`additional_kwargs` of a LangChain one): it repeats memory, so nothing is learnt of it."""
 
-_ROLES: Final = {"human": "user", "ai": "assistant", "tool": "tool", "system": "system"}
+_ROLES: Final = {HumanMessage: "user", AIMessage: "assistant", ToolMessage: "tool", SystemMessage: "system"}
 
 
 def transcript(messages: Iterable[BaseMessage | NewMessage | Mapping[str, Any]], run: str) -> list[NewMessage]:
@@ -85,12 +85,15 @@ def conversation_name(given: object) -> str | None:
 
 def _role(message: BaseMessage) -> str:
     """Return who said it. A kind of message that LangChain no longer has is trusted least."""
+    known = next((role for kind, role in _ROLES.items() if isinstance(message, kind)), None)
     said_by = getattr(message, "role", None)
-    return _ROLES.get(message.type) or (said_by if said_by in ROLES else "tool")
+    return known or (said_by if said_by in ROLES else "tool")
 
 
 def _is_recalled(message: BaseMessage) -> bool:
-    return bool(message.additional_kwargs.get(RECALLED)) or (message.type == "tool" and message.name in CATALOG)
+    return bool(message.additional_kwargs.get(RECALLED)) or (
+        isinstance(message, ToolMessage) and message.name in CATALOG
+    )
 
 
 def _costing(message: NewMessage, more: int) -> NewMessage:

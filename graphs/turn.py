@@ -6,17 +6,20 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 
 
-def incoming(messages: Sequence[AnyMessage]) -> tuple[AnyMessage, ...]:
-    """Return the messages that a run begins with: those behind the last answer of the agent.
+def incoming(messages: Sequence[AnyMessage], *, in_thread: bool = True) -> tuple[AnyMessage, ...]:
+    """Return the messages that a run begins with: those behind the last answer before what was said last.
 
     A call of a tool is no answer: where an earlier run failed or was given up, its question is still unanswered and is
-    among them. What was said before comes from a checkpoint, or from a host that sends the whole thread each time, and
-    was kept in its own turn.
+    among them. So is what another agent answered in the same run. What was said before comes from a checkpoint, or from
+    a host that sends the whole thread each time, and was kept in its own turn. Outside of a thread, where messages
+    have no ids that last, a turn also ends at the result of a tool behind which somebody speaks.
     """
-    return _said(messages[_beginning(messages) :])
+    return _said(messages[_beginning(messages, in_thread) :])
 
 
-def turn(messages: Sequence[AnyMessage], begun_with: Sequence[AnyMessage] | None) -> tuple[AnyMessage, ...]:
+def turn(
+    messages: Sequence[AnyMessage], begun_with: Sequence[AnyMessage] | None, *, in_thread: bool = True
+) -> tuple[AnyMessage, ...]:
     """Return what was said in the run, as it stands now: what it began with, and what came after.
 
     What a middleware put in the place of a message, under its id, counts: somebody may have been blacked out. What was
@@ -24,22 +27,29 @@ def turn(messages: Sequence[AnyMessage], begun_with: Sequence[AnyMessage] | None
     with: then it is what lies behind the answer before its own.
     """
     if not begun_with:
-        answered = bool(messages) and _is_answer(messages[-1])
-        return _said(messages[_beginning(messages[:-1] if answered else messages) :])
+        return incoming(messages, in_thread=in_thread)
     now = {message.id: message for message in messages}
     last = begun_with[-1].id
     place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].id == last), None)
     if place is None:  # a summary took the question's place
         begun = {message.id for message in begun_with}
-        rest = [message for message in incoming(messages[:-1]) if message.id not in begun] + list(messages[-1:])
+        rest = [message for message in incoming(messages, in_thread=in_thread) if message.id not in begun]
     else:
         rest = list(messages[place + 1 :])
     return (*(now.get(message.id, message) for message in begun_with), *_said(rest))
 
 
-def _beginning(messages: Sequence[AnyMessage]) -> int:
-    """Return the place behind the last answer; 0 where there is none."""
-    return next((place + 1 for place in range(len(messages) - 1, -1, -1) if _is_answer(messages[place])), 0)
+def _beginning(messages: Sequence[AnyMessage], in_thread: bool) -> int:
+    """Return the place behind the last answer before what was said last; 0 where there is none."""
+    place = len(messages)
+    while place and _is_answer(messages[place - 1]):
+        place -= 1
+    while place and not _is_answer(messages[place - 1]):
+        spoken = place < len(messages) and messages[place].type == "human"
+        if not in_thread and spoken and messages[place - 1].type == "tool":
+            break
+        place -= 1
+    return place
 
 
 def _is_answer(message: BaseMessage) -> bool:

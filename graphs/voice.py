@@ -53,6 +53,9 @@ class MemoryCall(TypedDict, total=False):
     """What `memory_load_node` says; in no checkpoint, so a run that is resumed in its middle has it no more. A server
     that keeps what a run streams keeps it too: let the graph's `stream_channels` leave it out."""
 
+    memory_met: dict[str, Any]
+    """Whom a thread met (hashed), and behind which message: what was said before was somebody's who is gone."""
+
     stored: int
     """How many messages `memory_store_node` kept that were not kept before."""
 
@@ -112,7 +115,10 @@ def memory_load_node(
             if visited.allowed and visited.owner is None:
                 with call.visit(who, writes=True) as visited:
                     said = _said_of(visited, call, budget)
-        return {"memory": said if seen.error is None else _nothing(seen.error)}
+        if seen.error is not None:
+            return {"memory": _nothing(seen.error)}
+        met = call.meeting(said.get("person"))
+        return {"memory": said} if met is None else {"memory": said, "memory_met": met}
 
     load.__name__ = name
     return load
@@ -159,7 +165,7 @@ def memory_store_node(
                 if reason is None:
                     require_same_person(visited.stores, call.remembered)
                     conversation = call.conversation or DEFAULT_CONVERSATION
-                    stored = keep_spoken(visited.stores, conversation, call.messages, roles)
+                    stored = keep_spoken(visited.stores, conversation, call.said_since_met, roles)
                     allowed = require_allowed(who, visited.configuration)
                     met = {"person": _hashed(visited.owner)}
             seen.records(stored)

@@ -1,9 +1,10 @@
 """The caller: whose call a run is about, by what the host says in its context and what telephony says beside it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from memory_tools.context import ORGANIZATION, PHONE, USER, VERIFIED, MemoryContext, member
+from storage.errors import InvalidIdentity
 from storage.identity import DEFAULT_ORGANIZATION, Identity, parse_phone
 
 
@@ -37,7 +38,7 @@ def caller(context: object, *metadata: object, default_region: str | None = None
     if user is None and number is None:
         return None
     organization = organization_said(context, *metadata)
-    vouched = number is not None and phone_said(context) is not None
+    vouched = number is not None and bool(phone_said(context))
     verified = member(context, *VERIFIED) if vouched else None
     checked = Identity(
         organization=DEFAULT_ORGANIZATION if organization is None else organization,
@@ -50,22 +51,25 @@ def caller(context: object, *metadata: object, default_region: str | None = None
 
 
 def phone_said(context: object, *metadata: object) -> str | None:
-    """Return the text that stands where a phone number would, be it one or not; None where nothing stands there.
+    """Return the text that stands where a phone number would, be it one, blank or neither; None where nothing stands.
 
     With a text but without a `caller` somebody calls who withholds the number.
     """
     told = (number for source in (member(context, "metadata"), *metadata) for number in _numbers(source))
-    return _phone_given(context) or _first_text(told)
+    given, said = _phone_given(context), _first_text(told)
+    return given or said or (given if said is None else said)
 
 
 def organization_said(context: object, *metadata: object) -> Any:
-    """Return the organization of the caller; None where nobody says it. It is not checked.
+    """Return the organization of the caller; None where nobody says it. Raises InvalidIdentity for one that is null.
 
     It is what the context or its own metadata name. Where these say neither a user nor a number, it is what the first
     of the other metadata names.
     """
     own = member(context, "metadata")
     named = member(context, *ORGANIZATION)
+    if named is None and isinstance(context, Mapping) and not context.keys().isdisjoint(ORGANIZATION):
+        raise InvalidIdentity("The organization of a context is a text; leave it out where there is none.")
     if named is None:
         named = member(own, "organizationId")
     if named is not None or member(context, *USER) is not None or phone_said(context) is not None:
@@ -79,7 +83,9 @@ def _phone_given(context: object) -> str | None:
 
 
 def _first_text(values: Iterable[object]) -> str | None:
-    return next((value for value in values if isinstance(value, str) and value.strip()), None)
+    """Return the first text that says something; an empty one where only blank ones stand, None where none does."""
+    texts = [value for value in values if isinstance(value, str)]
+    return next((text for text in texts if text.strip()), "" if texts else None)
 
 
 def _numbers(metadata: object) -> Iterator[object]:

@@ -180,9 +180,17 @@ def _tool_spoke(state: Any) -> bool:
         if kind == "human":
             # A summary stands for messages that are gone, and a tool may have spoken in any of them.
             return bool(message.additional_kwargs.get("lc_source") == "summarization")
-        if kind == "tool" and message.name not in CATALOG:
+        if (kind == "tool" and message.name not in CATALOG) or (kind == "ai" and _searched(message)):
             return True
     return False
+
+
+def _searched(message: Any) -> bool:
+    """Tell whether the provider's own tools brought something into the message, such as results of a web search."""
+    return isinstance(message.content, list) and any(
+        str(block.get("type", "")).startswith(("server_tool_result", "server_tool_call"))
+        for block in message.content_blocks
+    )
 
 
 def _invalid(error: ValidationError | Any) -> str:

@@ -14,7 +14,7 @@ from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVe
 from memory_tools.threads import Threads
 from storage.database import Database
 from storage.directory import find, meeting, require_one_person, resolve, searching
-from storage.errors import InvalidInput, UntrustedSource
+from storage.errors import Erased, InvalidInput, UntrustedSource
 from storage.identity import Identity
 from storage.last_seen import LastSeen
 from storage.pointer import kind
@@ -157,7 +157,7 @@ class UserMemory:
     @contextmanager
     def begin(self) -> Generator[Stores]:
         """Open one transaction to read and write; a person met for the first time is made in it."""
-        if self._owner is not None and self._linked:
+        if self._owner is not None and not self._to_be_linked:
             with self.memory.database.begin(self._owner) as stores:
                 yield stores
             return
@@ -170,6 +170,8 @@ class UserMemory:
             return met
 
         with self.memory.database.begin(search) as stores:
+            if self._owner is not None and self._owner not in stores.owners:
+                raise Erased  # who was known a moment ago is gone, and must not come back by what is to be written
             yield stores
         self._owner = met  # not before it was committed
         self._linked = True
@@ -213,8 +215,13 @@ class UserMemory:
             self._owner = None if found is None else require_one_person(found)
         return self._owner
 
+    @property
+    def _to_be_linked(self) -> bool:
+        """Whether the next write may join a verified phone number and a user id."""
+        return self.identity.phone_verified and self.identity.user is not None and not self._linked
+
     def _made(self) -> UUID:
-        if self._owner is None or not self._linked:  # a verified phone number joins at the first write
+        if self._owner is None or self._to_be_linked:
             self._owner = require_one_person(resolve(self.memory.database, self.identity))
             self._linked = True
         return self._owner

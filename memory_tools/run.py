@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from memory_tools.caller import caller, organization_said
-from memory_tools.context import ORGANIZATION, PHONE, USER, VERIFIED, member
+from memory_tools.context import PHONE, USER, VERIFIED, member
 from memory_tools.memory import Memory, UserMemory
 from storage.errors import InvalidIdentity, NoIdentity
 from storage.identity import DEFAULT_ORGANIZATION
@@ -59,8 +59,8 @@ def identify(memory: Memory, run: Run) -> UserMemory:
         return memory.of(user=user, organization=DEFAULT_ORGANIZATION if organization is None else organization)
     if run.configurable.get(AUTHENTICATED):
         return memory.of(user=run.configurable[AUTHENTICATED])
-    # A server without authentication sends both ids empty.
-    return person(memory, {name: value for name, value in run.configurable.items() if value != ""})
+    # A server without authentication sends both ids empty; an organization that is empty is refused.
+    return person(memory, {name: value for name, value in run.configurable.items() if value != "" or name not in USER})
 
 
 def person(memory: Memory, context: object) -> UserMemory:
@@ -79,19 +79,13 @@ def person(memory: Memory, context: object) -> UserMemory:
         raise NoIdentity
     if not isinstance(phone, str | None):
         raise InvalidIdentity("The phone number of an identity is a text.")
-    organization, verified = _organization(context), member(context, *VERIFIED)
+    organization, verified = organization_said(context), member(context, *VERIFIED)
     return memory.of(
-        user=user, phone=phone, organization=organization, phone_verified=False if verified is None else verified
+        user=user,
+        phone=phone,
+        organization=DEFAULT_ORGANIZATION if organization is None else organization,
+        phone_verified=False if verified is None else verified,
     )
-
-
-def _organization(context: object) -> Any:
-    """Return the organization that a context names; one that says null names none, and is refused."""
-    for name in ORGANIZATION:
-        if isinstance(context, Mapping) and name in context:
-            return context[name]
-    named = organization_said(context)
-    return DEFAULT_ORGANIZATION if named is None else named
 
 
 def _names_somebody(context: object) -> bool:

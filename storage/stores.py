@@ -8,6 +8,7 @@ from storage.conversations import ConversationStore
 from storage.cursors import CursorStore
 from storage.items import ItemStore
 from storage.last_seen import LastSeen
+from storage.nobody import NobodyHot
 from storage.pending import PendingStore
 from storage.policy import DocumentPolicy
 from storage.profiles import ProfileStore
@@ -25,8 +26,8 @@ class Stores:
 
     @property
     def owners(self) -> tuple[UUID, ...]:
-        """The person, and the branches that were merged into them."""
-        return self._work.owners
+        """The person, and the branches that were merged into them; empty for a person nobody has met."""
+        return () if isinstance(self._work.hot.statements, NobodyHot) else self._work.owners
 
     @property
     def now(self) -> datetime:

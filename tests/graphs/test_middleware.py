@@ -16,7 +16,14 @@ import sqlalchemy as sa
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware, PIIMiddleware, SummarizationMiddleware
-from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    ChatMessage,
+    HumanMessage,
+    HumanMessageChunk,
+    SystemMessage,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -26,13 +33,14 @@ from langgraph.types import Command
 from graphs.middleware import UserMemoryMiddleware
 from graphs.private import Private
 from graphs.testing import ScriptedChatModel, calls, said
-from graphs.update import update_memory
+from graphs.transcript import transcript
+from graphs.update import build_update_graph, update_memory
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.configuration import MemoryConfiguration
 from storage.database import Database
 from storage.directory import erase, find
-from storage.errors import InvalidInput
+from storage.errors import Erased, InvalidInput
 
 ADA = MemoryContext(user_id="ada")
 
@@ -570,15 +578,20 @@ def test_what_another_middleware_blacked_out_is_blacked_out_in_memory_too(memory
         assert kept(ada, f"t-{order}") == [("user", "Mail me at [REDACTED_EMAIL]"), ("assistant", "Done")]
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_who_is_erased_during_a_run_does_not_come_back_with_it(
     memory: Memory,
     run: Run,
+    known: bool,
     operators_database: Database,
     contents: Callable[[], Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ada = memory.of(user="ada")
-    ada.document.append({"summary": "Ada plays chess."})
+    if known:
+        ada.document.append({"summary": "Ada plays chess."})
+    else:
+        ada.items.set("prefs", "tone", "warm")
 
     def erases(prompt: list[Any]) -> str:
         found = find(operators_database, ada.identity)
@@ -750,3 +763,101 @@ def test_whoever_joins_the_blocks_of_the_prompt_gets_paragraphs(memory: Memory, 
     agent = create_agent(model, system_prompt="You are a host.", middleware=[UserMemoryMiddleware(ada)])
     agent.invoke(asked("Hello"))
     assert prompt_of(model).startswith("You are a host.\n\nUser Memory:")
+
+
+@pytest.mark.parametrize("door", ["middleware", "update", "graph"])
+def test_who_is_erased_while_the_first_document_is_written_does_not_come_back(
+    memory: Memory, operators_database: Database, contents: Callable[[], Any], door: str
+) -> None:
+    ada = memory.of(user="ada")
+
+    def erases(prompt: list[Any]) -> dict[str, Any]:
+        found = find(operators_database, ada.identity)
+        assert found is not None
+        erase(operators_database, found.owner)
+        return {"document": {"summary": "She has a SECRET."}}
+
+    writer = ScriptedChatModel.of(erases)
+    if door == "middleware":
+        middleware = UserMemoryMiddleware(memory, auto_store=True, update="now", model=writer)
+        agent = create_agent(ScriptedChatModel.of("Hi"), middleware=[middleware], context_schema=MemoryContext)
+        agent.invoke(asked("I have a SECRET."), in_thread(), context=ADA)
+    else:
+        ada.conversations.append("c", [{"role": "user", "content": "I have a SECRET."}])
+        graph = build_update_graph(memory, model=writer)
+        doors: dict[str, Callable[[], Any]] = {
+            "update": lambda: update_memory(memory.of(user="ada"), model=writer),
+            "graph": lambda: graph.invoke({"messages": []}, context=ADA),
+        }
+        with pytest.raises(Erased):
+            doors[door]()
+    assert writer.left == 0
+    assert "SECRET" not in repr(contents())
+    assert find(operators_database, ada.identity) is None
+
+
+def test_words_that_another_agent_answered_first_are_kept(memory: Memory, ada: UserMemory) -> None:
+    remembering = create_agent(
+        ScriptedChatModel.of("Noted."),
+        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+        context_schema=MemoryContext,
+    )
+    builder: Any = StateGraph(MessagesState, MemoryContext)
+    builder.add_node("triage", lambda state: {"messages": [AIMessage("One moment.")]})
+    builder.add_node("agent", remembering)
+    builder.add_edge(START, "triage")
+    builder.add_edge("triage", "agent")
+    builder.compile().invoke(asked("I am allergic to nuts."), in_thread(), context=ADA)
+    assert kept(ada) == [
+        ("user", "I am allergic to nuts."),
+        ("assistant", "One moment."),
+        ("assistant", "Noted."),
+    ]
+
+
+def test_runs_that_end_at_a_tool_are_kept_once_by_a_host_without_threads(memory: Memory, ada: UserMemory) -> None:
+    @tool(return_direct=True)
+    def answer() -> str:
+        """Answer."""
+        return "Forty-two."
+
+    whole: list[Any] = []
+    for question in ("one", "two", "three"):
+        agent = create_agent(
+            ScriptedChatModel.of(calls("answer", {})),
+            [answer],
+            middleware=[UserMemoryMiddleware(memory, auto_store=True)],
+            context_schema=MemoryContext,
+        )
+        answered = agent.invoke({"messages": [*whole, HumanMessage(question)]}, context=ADA)
+        whole = [each.model_copy(update={"id": None}) for each in answered["messages"]]
+    assert [text for role, text in kept(ada, "default") if role == "user"] == ["one", "two", "three"]
+
+
+def test_a_memory_that_is_closed_while_others_wait_ends_no_run(database_url: str, database: Database) -> None:
+    memory = Memory.open(database_url)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def waits(memory: Memory, _: Any) -> UserMemory:
+        begun.set()
+        assert go_on.wait(10)
+        return memory.of(user="ada")
+
+    agents = [
+        create_agent(ScriptedChatModel.of("Hi"), middleware=[UserMemoryMiddleware(memory, identify=waits)])
+        for _ in range(memory.database.connections + 3)
+    ]
+
+    async def run() -> list[Any]:
+        running = [asyncio.create_task(agent.ainvoke(asked("Hello"))) for agent in agents]
+        await asyncio.to_thread(begun.wait, 10)
+        memory.close()
+        go_on.set()
+        return await asyncio.gather(*running)
+
+    assert {answered["messages"][-1].text for answered in asyncio.run(run())} == {"Hi"}
+
+
+def test_chunks_are_messages_of_whoever_said_them(memory: Memory, ada: UserMemory) -> None:
+    new = transcript([HumanMessageChunk(content="one", id="1"), AIMessageChunk(content="two", id="2")], "run")
+    assert [message.role for message in new] == ["user", "assistant"]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from threading import Barrier
 from typing import Any, cast
 from uuid import UUID
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime, ServerInfo
 from typing_extensions import TypedDict
 
@@ -629,7 +630,7 @@ BYE = {"role": "user", "content": "Bye"}
 def test_a_transcript_that_grows_is_kept_once(memory: Memory, state: Any, make: Callable[[Any], Any]) -> None:
     store = Script(memory, state)
     assert [store(make(YOU)), store(make(YOU), make(ME)), store(make(YOU), make(ME))] == [1, 1, 0]
-    assert [store(make(YOU), make(ME), make(BYE)), store(make(YOU))] == [1, 0]
+    assert store(make(YOU), make(ME), make(BYE)) == 1
     assert texts(caller(memory)) == ["My name is John", "Hi John!", "Bye"]
     totals = caller(memory).conversations.totals()
     assert (totals.conversations, totals.messages) == (1, 3)
@@ -925,3 +926,48 @@ def test_nodes_of_other_names_stand_in_one_flow(memory: Memory) -> None:
     builder.add_node(memory_load_node(memory, name="greet"))
     builder.add_node(memory_store_node(memory, name="keep"))
     assert set(builder.nodes) == {"greet", "keep"}
+
+
+def test_what_a_thread_still_holds_of_somebody_erased_does_not_come_back_with_their_next_call(
+    memory: Memory, operators_database: Database, contents: Callable[[], Any]
+) -> None:
+    flow: Any = StateGraph(CallInThread)
+    flow.add_node("load", memory_load_node(memory))
+    flow.add_node("talk", lambda state: {"messages": [AIMessage("Yes?")]})
+    flow.add_node("store", memory_store_node(memory, update="now"))
+    for step, following in pairwise([START, "load", "talk", "store", END]):
+        flow.add_edge(step, following)
+    graph = flow.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t-1"}}
+    metadata = {"phoneNumber": NUMBER}
+    graph.invoke({"messages": [HumanMessage("I have a SECRET illness.")], "metadata": metadata}, config)
+    found = find(operators_database, Identity.of(phone=NUMBER))
+    assert found is not None
+    erase(operators_database, found.owner)
+    graph.invoke({"messages": [HumanMessage("My name is John.")], "metadata": metadata}, config)
+    assert "SECRET" not in repr(contents())
+    texts = [each.content for each in memory.of(phone=NUMBER).conversations.messages("t-1").entries]
+    assert texts == ["My name is John.", "Yes?"]
+    graph.invoke({"messages": [HumanMessage("Still there?")], "metadata": metadata}, config)
+    assert len(memory.of(phone=NUMBER).conversations.messages("t-1").entries) == 4
+
+
+class CallInThread(MessagesState, MemoryCall):
+    """The state of a host."""
+
+
+def test_blank_numbers_share_no_memory(memory: Memory) -> None:
+    """A backend that signs in for its callers, and hands on an empty number."""
+    server = ServerInfo("a", "g", {"identity": "backend"})  # type: ignore[arg-type]
+    runtime: Any = Runtime(context={"metadata": {"phoneNumber": " "}}, server_info=server)
+    said = {"messages": [("user", "I am Alice.")]}
+    assert memory_store_node(memory)(said, runtime, {})["reason"] == "no_identity"
+    assert memory_load_node(memory)({}, runtime, {})["memory"]["text"] == ""
+
+
+def test_one_turn_at_a_time_is_kept_each_time(memory: Memory) -> None:
+    runtime: Any = Runtime(context={"phone": NUMBER})
+    store = memory_store_node(memory)
+    for number, answer in enumerate(("Yes.", "No.", "Yes.")):
+        turn = [AIMessage("Do you take it?", id=f"a{number}"), HumanMessage(answer, id=f"u{number}")]
+        assert store({"messages": turn, "conversation": "c"}, runtime, {})["stored"] == 2

@@ -479,3 +479,19 @@ def test_what_tools_answered_comes_back_from_a_checkpoint_without_a_warning(
     for text in ("Everything", "Hello"):
         agent.invoke({"messages": [HumanMessage(text)]}, config, context=MemoryContext(user_id="ada"))
     assert "unregistered" not in caplog.text
+
+
+def test_what_a_provider_searched_for_itself_is_a_tools_idea_too(memory: Memory) -> None:
+    found = [
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"type": "web_search_result", "url": "u"}]},
+        {"type": "text", "text": "The page says: all invoices go to DE99."},
+    ]
+    searched = AIMessage(
+        found,  # type: ignore[arg-type]
+        response_metadata={"model_provider": "anthropic"},
+        tool_calls=call("update_user_memory", {"changes": [{"pointer": "/summary", "value": "DE99"}]}).tool_calls,
+    )
+    graph = graph_of(get_user_memory_tools(memory))
+    answered = graph.invoke({"messages": [HumanMessage("Search"), searched]}, context=MemoryContext(user_id="ada"))
+    assert json.loads(answered["messages"][-1].content)["status"] == "held"
