@@ -25,8 +25,8 @@ from tests.attacks import READS, SHAPES, Shape, statements
 from tests.contents import Contents
 from tests.people import furnish
 
-MARKS = ("ada-", "secret")
-"""Every row of Ada holds one of them; no attack does."""
+MARKS = ("alice-", "secret")
+"""Every row of Ada, who goes by alice here, holds one of them; no attack does, and no UUID: `ada-` would be in some."""
 
 OF_PEOPLE = [table for table in metadata.sorted_tables if table.name == "owners" or "owner_id" in table.c]
 """The tables whose rows are somebody's. Configurations are nobody's; see `TestConfigurations`."""
@@ -66,9 +66,9 @@ def backend() -> str:
 
 @pytest.fixture
 def scene(database: Database, database_url: str, superuser: sa.Engine) -> Scene:
-    ada = resolve(database, Identity.of(organization="ada-organization", user="ada-user")).owner
+    ada = resolve(database, Identity.of(organization="alice-organization", user="alice-user")).owner
     bob, eve = (resolve(database, Identity.of(user=name)).owner for name in ("bob", "eve"))
-    furnish(database, ada, "ada", "secret")
+    furnish(database, ada, "alice", "secret")
     furnish(database, bob, "bob", "own")
     erase(database, eve)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -189,16 +189,16 @@ CALLS = {
     "bind_to_write('{ada}')": "UM001",
     "read_head('{ada}')": "UM001",
     "read_chain('{ada}', 1)": "UM001",
-    "read_item('{ada}', 'ada-namespace', 'ada-key')": "UM001",
-    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', NULL, now())": "UM001",
-    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', 0, now())": "UM001",
-    "set_item('{ada}', 'ada-namespace', 'ada-key', '1', 1, now())": "UM001",
+    "read_item('{ada}', 'alice-namespace', 'alice-key')": "UM001",
+    "set_item('{ada}', 'alice-namespace', 'alice-key', '1', NULL, now())": "UM001",
+    "set_item('{ada}', 'alice-namespace', 'alice-key', '1', 0, now())": "UM001",
+    "set_item('{ada}', 'alice-namespace', 'alice-key', '1', 1, now())": "UM001",
     "save_version('{ada}', 0, '{{}}', '[]', NULL, '{{}}', 'user', 1, 0, now())": "UM001",
     "save_version('{ada}', 7, '{{}}', '[]', NULL, '{{}}', 'user', 1, 0, now())": "UM001",
     "erase('{ada}')": "42501",
-    "link('{bob}', 'user', 'ada-user')": "42501",
+    "link('{bob}', 'user', 'alice-user')": "42501",
     "link('{ada}', 'phone', '+4915112345678')": "42501",
-    "unlink('ada-organization', 'user', 'ada-user')": "42501",
+    "unlink('alice-organization', 'user', 'alice-user')": "42501",
     "resolve('default', 'somebody', NULL, false, '{ada}')": "23505",
 }
 """What the application may try with the functions while it is bound to Bob, and the SQLSTATE that it gets."""
@@ -304,7 +304,7 @@ class TestWorker:
         for shape, first in product(READS, ("SELECT 1", f"SELECT usermemory.bind('{scene.ada}')")):
             seen = attack(worker, [first, *scene.of(READS[shape], metadata.tables["identities"])])
             worker.rollback()
-            found += [shape for line in seen if "ada-user" in line]
+            found += [shape for line in seen if "alice-user" in line]
         return found
 
     def test_no_read_shows_an_identity(self, worker: psycopg.Connection, scene: Scene) -> None:
