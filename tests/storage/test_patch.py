@@ -276,6 +276,10 @@ HOSTILE: dict[str, tuple[Json, Any, type[UserMemoryError]]] = {
 }
 
 
+SOON = 10
+"""Seconds of CPU: it takes about 0.1 on a free machine, and what is not refused takes minutes and all memory."""
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_patch_is_refused_soon(name: str) -> None:
     document, patch, error = HOSTILE[name]
@@ -283,7 +287,7 @@ def test_a_hostile_patch_is_refused_soon(name: str) -> None:
     start = time.process_time()
     with pytest.raises(error, match=r"[Oo]peration"):
         apply(document, patch)
-    assert time.process_time() - start < 0.5  # about 0.1 on a free machine
+    assert time.process_time() - start < SOON
     assert len(document) == size
 
 
@@ -314,7 +318,7 @@ def test_a_demanding_patch_within_the_limits_applies(name: str) -> None:
     document, patch = HARMLESS[name]
     start = time.process_time()
     after = apply(document, patch)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < SOON
     assert same(after, apply_in_place(copy_of(document), patch))
 
 
