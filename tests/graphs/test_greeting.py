@@ -270,6 +270,5 @@ def test_a_long_text_takes_as_long_as_a_short_one(text: str) -> None:
         person_name(known)
         return process_time() - begun
 
-    short, long = (text * (length // len(text)) for length in (GREETING_TEXT, 262_144))
-    least = min(seconds(written(profile=short)) for _ in range(5))
-    assert min(seconds(written(profile=long)) for _ in range(5)) < 15 * least + 0.01  # 50 times, if all of it were read
+    long = text * (262_144 // len(text))
+    assert min(seconds(written(profile=long)) for _ in range(3)) < 0.1

@@ -1,7 +1,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -276,18 +276,31 @@ HOSTILE: dict[str, tuple[Json, Any, type[UserMemoryError]]] = {
 }
 
 
-SOON = 10
+SOON = 0.5
 """Seconds of CPU: it takes about 0.1 on a free machine, and what is not refused takes minutes and all memory."""
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """Return the CPU that the best of three takes: a busy machine slows one of them, what is really slow is all."""
+
+    def once() -> float:
+        start = time.process_time()
+        act()
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_patch_is_refused_soon(name: str) -> None:
     document, patch, error = HOSTILE[name]
     size = len(document)
-    start = time.process_time()
-    with pytest.raises(error, match=r"[Oo]peration"):
-        apply(document, patch)
-    assert time.process_time() - start < SOON
+
+    def refused() -> None:
+        with pytest.raises(error, match=r"[Oo]peration"):
+            apply(document, patch)
+
+    assert seconds(refused) < SOON
     assert len(document) == size
 
 
@@ -316,10 +329,8 @@ HARMLESS: dict[str, tuple[Json, Patch]] = {
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_demanding_patch_within_the_limits_applies(name: str) -> None:
     document, patch = HARMLESS[name]
-    start = time.process_time()
-    after = apply(document, patch)
-    assert time.process_time() - start < SOON
-    assert same(after, apply_in_place(copy_of(document), patch))
+    assert seconds(lambda: apply(document, patch)) < SOON
+    assert same(apply(document, patch), apply_in_place(copy_of(document), patch))
 
 
 def test_a_document_that_nests_too_deep_is_refused() -> None:

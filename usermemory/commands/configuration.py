@@ -11,9 +11,8 @@ from memory_tools.configurations import Configurations
 from memory_tools.memory import Memory
 from storage.configuration import MemoryConfiguration
 from storage.errors import InvalidInput
-from storage.identity import DEFAULT_ORGANIZATION
 from usermemory.commands.group import examples
-from usermemory.commands.options import on_database
+from usermemory.commands.options import on_database, organization_option
 from usermemory.commands.screen import Screen
 
 
@@ -34,14 +33,7 @@ def command() -> None:
 def _for_level(run: Callable[..., None]) -> Callable[..., None]:
     """Add `--organization` and `--flow`; the command gets the configurations and a Screen."""
 
-    @click.option(
-        "--organization",
-        metavar="ID",
-        envvar="USERMEMORY_ORGANIZATION",
-        show_envvar=True,
-        default=DEFAULT_ORGANIZATION,
-        help=f"The organization.  [default: {DEFAULT_ORGANIZATION}]",
-    )
+    @organization_option
     @click.option("--flow", metavar="NAME", help="One of its flows; the organization's own configuration by default.")
     @on_database
     @wraps(run)

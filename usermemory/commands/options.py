@@ -24,6 +24,15 @@ database_option = click.option(
     help="sqlite:///FILE or postgresql://...  [default: an SQLite file in your data folder]",
 )
 
+organization_option = click.option(
+    "--organization",
+    metavar="ID",
+    envvar="USERMEMORY_ORGANIZATION",
+    show_envvar=True,
+    default=DEFAULT_ORGANIZATION,
+    help=f"The organization.  [default: {DEFAULT_ORGANIZATION}]",
+)
+
 _whose = (
     click.option(
         "--user",
@@ -46,14 +55,7 @@ _whose = (
         show_envvar=True,
         help="The country (ISO 3166, such as US) of a phone number without a country code.",
     ),
-    click.option(
-        "--organization",
-        metavar="ID",
-        envvar="USERMEMORY_ORGANIZATION",
-        show_envvar=True,
-        default=DEFAULT_ORGANIZATION,
-        help=f"The organization.  [default: {DEFAULT_ORGANIZATION}]",
-    ),
+    organization_option,
 )
 
 
