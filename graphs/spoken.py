@@ -26,6 +26,7 @@ SAME_CALL: Final = timedelta(hours=1)
 _NO_ID: Final = "place"
 _MEMBERS: Final = frozenset(each.name for each in fields(NewMessage))
 _UNREADABLE: Final = (InvalidInput, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+"""What reading a message may raise: our own refusals, and those of `convert_to_messages`, one for each mistake."""
 
 _log = logging.getLogger(__name__)
 

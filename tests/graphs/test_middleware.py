@@ -1,92 +1,29 @@
 """Memory around an agent: told before the model, kept after the run, and never in the way of the agent."""
 
 import asyncio
-import copy
 import logging
-import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware, PIIMiddleware, SummarizationMiddleware
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    ChatMessage,
-    HumanMessage,
-    HumanMessageChunk,
-    SystemMessage,
-)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command
 
 from graphs.middleware import UserMemoryMiddleware
-from graphs.private import Private
-from graphs.testing import ScriptedChatModel, calls, said
-from graphs.transcript import transcript
-from graphs.update import build_update_graph, update_memory
+from graphs.testing import ScriptedChatModel, calls
+from graphs.update import update_memory
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from storage.configuration import MemoryConfiguration
 from storage.database import Database
-from storage.directory import erase, find
-from storage.errors import Erased, InvalidInput
-
-ADA = MemoryContext(user_id="ada")
-
-Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(params=["sync", "async"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Invoke an agent in one way or the other; on the event loop nothing may block."""
-    if request.param == "sync":
-        return lambda agent, *given, **by: agent.invoke(*given, **by)
-
-    def on_a_loop(agent: Any, *given: Any, **by: Any) -> dict[str, Any]:
-        async def once() -> dict[str, Any]:
-            with blockbuster_ctx():
-                answered: dict[str, Any] = await agent.ainvoke(*given, **by)
-                return answered
-
-        return asyncio.run(once())
-
-    return on_a_loop
-
-
-@pytest.fixture
-def ada(memory: Memory) -> UserMemory:
-    person = memory.of(user="ada")
-    person.document.append({"summary": "Ada plays chess.", "safety_notes": "No nuts."})
-    return person
-
-
-def asked(*texts: str) -> dict[str, Any]:
-    return {"messages": [HumanMessage(text) for text in texts]}
-
-
-def in_thread(name: str = "t-1") -> Any:
-    return {"configurable": {"thread_id": name}}
-
-
-def prompt_of(model: ScriptedChatModel, number: int = -1) -> str:
-    """Return the system prompt of a call."""
-    first = model.prompts[number][0]
-    return first.text if isinstance(first, SystemMessage) else ""
-
-
-def kept(person: UserMemory, conversation: str = "t-1") -> list[tuple[str, Any]]:
-    return [(each.role, each.content) for each in person.conversations.messages(conversation).entries]
+from storage.errors import InvalidInput
+from tests.graphs.agents import ADA, Run, asked, in_thread, kept, prompt_of
 
 
 def test_the_model_is_told_what_is_known_behind_the_hosts_own_prompt(memory: Memory, ada: UserMemory, run: Run) -> None:
@@ -115,34 +52,6 @@ def test_of_a_stranger_nothing_is_said_and_nobody_is_made(
     run(agent, asked("Hello"), context=MemoryContext(user_id="nobody"))
     assert prompt_of(model) == ""
     assert contents() == before
-
-
-def test_the_turn_is_kept_where_that_was_said_aloud(memory: Memory, ada: UserMemory, run: Run) -> None:
-    @tool
-    def weather(city: str) -> str:
-        """Tell the weather."""
-        return "Sunny."
-
-    model = ScriptedChatModel.of(
-        calls("weather", {"city": "Oslo"}), said("Sunny in Oslo.", input_tokens=20, output_tokens=3)
-    )
-    agent = create_agent(
-        model, [weather], middleware=[UserMemoryMiddleware(memory, auto_store=True)], context_schema=MemoryContext
-    )
-    run(agent, asked("I am in Oslo. Weather?"), in_thread(), context=ADA)
-    assert kept(ada) == [("user", "I am in Oslo. Weather?"), ("tool", "Sunny."), ("assistant", "Sunny in Oslo.")]
-    totals = ada.conversations.totals()
-    assert totals.conversations == 1
-    assert totals.tokens >= 23
-    assert totals.last_interaction_at is not None
-
-
-def test_by_default_nothing_is_kept(memory: Memory, ada: UserMemory, run: Run) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of("Hi"), middleware=[UserMemoryMiddleware(memory)], context_schema=MemoryContext
-    )
-    run(agent, asked("I live in Oslo."), in_thread(), context=ADA)
-    assert ada.conversations.all().entries == ()
 
 
 def test_an_update_now_reaches_the_next_run(memory: Memory, run: Run) -> None:
@@ -219,47 +128,6 @@ def test_a_thread_that_another_person_goes_on_with_is_told_about_that_person(mem
     agent.invoke(asked("b"), in_thread(), context=MemoryContext(user_id="bob"))
     assert "Bob sails and rows." in prompt_of(model)
     assert "chess" not in prompt_of(model)
-
-
-def test_no_checkpoint_holds_memory(memory: Memory, ada: UserMemory, run: Run) -> None:
-    saver = InMemorySaver()
-    agent = create_agent(
-        ScriptedChatModel.of("Hi"),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
-        context_schema=MemoryContext,
-        checkpointer=saver,
-    )
-    run(agent, asked("Hello"), in_thread(), context=ADA)
-    stored = repr((saver.storage, saver.writes, saver.blobs))
-    assert "Hello" in stored
-    assert "chess" not in stored
-    assert "No nuts" not in stored
-
-
-def test_nothing_that_writes_a_state_down_sees_memory(memory: Memory, ada: UserMemory) -> None:
-    """A LangGraph server keeps what a run streams last, and shows `debug` and `updates` to clients."""
-    agent = create_agent(
-        ScriptedChatModel.of("Hi"),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    modes: Any = ["values", "updates", "debug", "tasks", "checkpoints", "custom"]
-    streamed = list(agent.stream(asked("Hello"), in_thread(), context=ADA, stream_mode=modes, subgraphs=True))
-    assert "Hello" in repr(streamed)
-    assert "user_memory" in repr(streamed)
-    assert "chess" not in repr(streamed)
-
-
-def test_what_is_private_is_empty_to_every_serializer() -> None:
-    private = Private({"summary": "SECRET"})
-    assert copy.deepcopy(private).value == copy.copy(private).value == {"summary": "SECRET"}
-    kind, written = JsonPlusSerializer().dumps_typed({"memory": private})
-    assert b"SECRET" not in written
-    read = JsonPlusSerializer(allowed_msgpack_modules=[("graphs.private", "Private")]).loads_typed((kind, written))
-    assert read["memory"] is None or read["memory"].value is None
-    assert pickle.loads(pickle.dumps(private)).value is None
-    assert "SECRET" not in repr(private)
 
 
 def test_with_a_database_that_fails_the_agent_answers_without_memory(
@@ -376,113 +244,6 @@ def test_what_operators_stored_for_the_flow_wins_over_the_organization_and_over_
     assert not keeps(configuration=MemoryConfiguration(auto_store=True), auto_store=False)
 
 
-def test_a_host_that_sends_the_whole_thread_each_time_has_each_turn_kept_once(memory: Memory, ada: UserMemory) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of("one", "two"),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-    )
-    agent.invoke(asked("first"), in_thread(), context=ADA)
-    whole = [HumanMessage("first"), AIMessage("one"), HumanMessage("second")]
-    agent.invoke({"messages": whole}, in_thread(), context=ADA)
-    assert kept(ada) == [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two")]
-
-
-def test_a_question_whose_run_failed_is_kept_with_the_next_turn(memory: Memory, ada: UserMemory) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of(TimeoutError("provider"), "Hi"),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    with pytest.raises(TimeoutError):
-        agent.invoke(asked("My name is John."), in_thread(), context=ADA)
-    agent.invoke(asked("Hello?"), in_thread(), context=ADA)
-    assert kept(ada) == [("user", "My name is John."), ("user", "Hello?"), ("assistant", "Hi")]
-
-
-def test_a_run_that_waited_for_a_human_goes_on_with_memory_and_is_kept_whole(
-    memory: Memory, ada: UserMemory, run: Run
-) -> None:
-    @tool
-    def pay(amount: int) -> str:
-        """Pay."""
-        return "paid"
-
-    model = ScriptedChatModel.of(calls("pay", {"amount": 3}), "Paid.")
-    agent = create_agent(
-        model,
-        [pay],
-        middleware=[
-            UserMemoryMiddleware(memory, auto_store=True),
-            HumanInTheLoopMiddleware(interrupt_on={"pay": True}),
-        ],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    run(agent, asked("Pay three"), in_thread(), context=ADA)
-    run(agent, Command(resume={"decisions": [{"type": "approve"}]}), in_thread(), context=ADA)
-    assert "Ada plays chess." in prompt_of(model, 0)
-    assert "Ada plays chess." in prompt_of(model, 1)
-    assert kept(ada) == [("user", "Pay three"), ("tool", "paid"), ("assistant", "Paid.")]
-
-
-def test_summaries_of_the_thread_are_no_words_of_the_person(memory: Memory, ada: UserMemory) -> None:
-    shortener = ScriptedChatModel.of("SUMMARY OF ALL")
-    agent = create_agent(
-        ScriptedChatModel.of("one", "two"),
-        middleware=[
-            UserMemoryMiddleware(memory, auto_store=True),
-            SummarizationMiddleware(shortener, trigger=("messages", 3), keep=("messages", 1)),
-        ],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    agent.invoke(asked("first"), in_thread(), context=ADA)
-    agent.invoke(asked("second"), in_thread(), context=ADA)
-    assert shortener.left == 0
-    assert kept(ada) == [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two")]
-
-
-def test_what_memory_tools_answered_is_never_learnt_again(memory: Memory, ada: UserMemory) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of(calls("get_user_memory", {}), "You play chess."),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True, tools=True)],
-        context_schema=MemoryContext,
-    )
-    agent.invoke(asked("What do I play?"), in_thread(), context=ADA)
-    messages = ada.conversations.messages("t-1").entries
-    assert [(each.role, each.metadata.get("recalled", False)) for each in messages] == [
-        ("user", False),
-        ("tool", True),
-        ("assistant", False),
-    ]
-
-
-def test_a_message_that_cannot_be_kept_whole_takes_nothing_else_with_it(memory: Memory, ada: UserMemory) -> None:
-    @tool
-    def read(name: str) -> str:
-        """Read."""
-        return "x" * 200_000
-
-    picture = [
-        {"type": "text", "text": "This is me"},
-        {"type": "image", "base64": "A" * 100_000, "mime_type": "image/png"},
-    ]
-    agent = create_agent(
-        ScriptedChatModel.of(calls("read", {"name": "a"}), "broken \ud800 \x00 text"),
-        [read],
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-    )
-    agent.invoke({"messages": [HumanMessage(picture)]}, in_thread(), context=ADA)  # type: ignore[arg-type]
-    question, page, answer = ada.conversations.messages("t-1").entries
-    assert question.content == "This is me\n[image]"
-    assert len(page.content) > 60_000
-    assert page.metadata["shortened"] is True
-    assert answer.content == "broken   text"
-
-
 def test_as_a_subgraph_it_takes_the_hosts_own_context(memory: Memory, ada: UserMemory, run: Run) -> None:
     model = ScriptedChatModel.of("Hi")
     agent = create_agent(
@@ -568,95 +329,6 @@ def test_two_of_them_in_one_agent_need_two_names(memory: Memory, ada: UserMemory
     assert {each.name for each in both} == {"UserMemoryMiddleware", "the other"}
 
 
-def test_what_another_middleware_blacked_out_is_blacked_out_in_memory_too(memory: Memory, ada: UserMemory) -> None:
-    for order in (0, 1):
-        both = [UserMemoryMiddleware(memory, auto_store=True), PIIMiddleware("email", strategy="redact")]
-        agent = create_agent(
-            ScriptedChatModel.of("Done"), middleware=both[:: -1 if order else 1], context_schema=MemoryContext
-        )
-        agent.invoke(asked("Mail me at ada@secret.org"), in_thread(f"t-{order}"), context=ADA)
-        assert kept(ada, f"t-{order}") == [("user", "Mail me at [REDACTED_EMAIL]"), ("assistant", "Done")]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_who_is_erased_during_a_run_does_not_come_back_with_it(
-    memory: Memory,
-    run: Run,
-    known: bool,
-    operators_database: Database,
-    contents: Callable[[], Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    ada = memory.of(user="ada")
-    if known:
-        ada.document.append({"summary": "Ada plays chess."})
-    else:
-        ada.items.set("prefs", "tone", "warm")
-
-    def erases(prompt: list[Any]) -> str:
-        found = find(operators_database, ada.identity)
-        assert found is not None
-        erase(operators_database, found.owner)
-        return "You are forgotten."
-
-    agent = create_agent(
-        ScriptedChatModel.of(erases),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True, update="now")],
-        context_schema=MemoryContext,
-    )
-    run(agent, asked("My name is Ada. Forget everything about me."), in_thread(), context=ADA)
-    assert "erased" in caplog.text
-    assert find(operators_database, ada.identity) is None
-    assert "Forget everything" not in repr(contents())
-
-
-@tool
-def fails() -> str:
-    """Fail."""
-    raise RuntimeError("down")
-
-
-def test_a_question_whose_run_broke_at_a_tool_is_kept_with_the_next_turn(memory: Memory, ada: UserMemory) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of(calls("fails", {}), "Here I am."),
-        [fails],
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    with pytest.raises(RuntimeError):
-        agent.invoke(asked("I am allergic to nuts."), in_thread(), context=ADA)
-    agent.invoke(asked("Are you there?"), in_thread(), context=ADA)
-    assert [text for role, text in kept(ada) if role == "user"] == ["I am allergic to nuts.", "Are you there?"]
-
-
-@pytest.mark.parametrize("resumed", [True, False])
-def test_a_question_before_an_interrupt_is_kept_however_the_thread_goes_on(
-    memory: Memory, ada: UserMemory, resumed: bool
-) -> None:
-    @tool
-    def pay(amount: int) -> str:
-        """Pay."""
-        return "paid"
-
-    agent = create_agent(
-        ScriptedChatModel.of(calls("pay", {"amount": 3}), "Fine."),
-        [pay],
-        middleware=[
-            UserMemoryMiddleware(memory, auto_store=True),
-            HumanInTheLoopMiddleware(interrupt_on={"pay": True}),
-        ],
-        context_schema=MemoryContext,
-        checkpointer=InMemorySaver(),
-    )
-    agent.invoke(asked("I am allergic to nuts. Pay three."), in_thread(), context=ADA)
-    more = asked("And bring wine.")
-    further: Any = Command(resume={"decisions": [{"type": "approve"}]}, update=more) if resumed else more
-    agent.invoke(further, in_thread(), context=ADA)
-    said_by_ada = [text for role, text in kept(ada) if role == "user"]
-    assert said_by_ada == ["I am allergic to nuts. Pay three.", "And bring wine."]
-
-
 def test_two_of_them_keep_apart_what_they_read_and_what_they_may_keep(
     memory: Memory, ada: UserMemory, run: Run
 ) -> None:
@@ -686,36 +358,6 @@ def test_the_tools_it_brings_obey_the_same_configuration(
     answered = agent.invoke(asked("Remember"), context=ADA)
     assert "memory_disabled" in answered["messages"][2].text
     assert ada.items.in_namespace().entries == ()
-
-
-@pytest.mark.parametrize("thread", [uuid4(), 7, "x" * 300, "tab\there"])
-def test_every_thread_has_a_conversation_of_its_own(memory: Memory, ada: UserMemory, thread: Any) -> None:
-    agent = create_agent(
-        ScriptedChatModel.of("Hi", "Hi"),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-    )
-    for name in (thread, "another"):
-        agent.invoke(asked("Hello"), in_thread(name), context=ADA)
-    assert ada.conversations.totals().conversations == 2
-    assert ada.conversations.totals().messages == 4
-
-
-def test_messages_of_any_kind_and_with_any_id_are_kept(memory: Memory, ada: UserMemory) -> None:
-    strange: list[Any] = [
-        HumanMessage("one", id="x" * 300),
-        HumanMessage("two", id="tab\there"),
-        ChatMessage("three", role="user"),
-        ChatMessage("four", role="narrator"),
-    ]
-    costly = said("Hi", input_tokens=2**40, output_tokens=1)
-    agent = create_agent(
-        ScriptedChatModel.of(costly),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-    )
-    agent.invoke({"messages": strange}, in_thread(), context=ADA)
-    assert kept(ada) == [("user", "one"), ("user", "two"), ("user", "three"), ("tool", "four"), ("assistant", "Hi")]
 
 
 def test_memory_has_threads_of_its_own(memory: Memory) -> None:
@@ -765,75 +407,6 @@ def test_whoever_joins_the_blocks_of_the_prompt_gets_paragraphs(memory: Memory, 
     assert prompt_of(model).startswith("You are a host.\n\nUser Memory:")
 
 
-@pytest.mark.parametrize("door", ["middleware", "update", "graph"])
-def test_who_is_erased_while_the_first_document_is_written_does_not_come_back(
-    memory: Memory, operators_database: Database, contents: Callable[[], Any], door: str
-) -> None:
-    ada = memory.of(user="ada")
-
-    def erases(prompt: list[Any]) -> dict[str, Any]:
-        found = find(operators_database, ada.identity)
-        assert found is not None
-        erase(operators_database, found.owner)
-        return {"document": {"summary": "She has a SECRET."}}
-
-    writer = ScriptedChatModel.of(erases)
-    if door == "middleware":
-        middleware = UserMemoryMiddleware(memory, auto_store=True, update="now", model=writer)
-        agent = create_agent(ScriptedChatModel.of("Hi"), middleware=[middleware], context_schema=MemoryContext)
-        agent.invoke(asked("I have a SECRET."), in_thread(), context=ADA)
-    else:
-        ada.conversations.append("c", [{"role": "user", "content": "I have a SECRET."}])
-        graph = build_update_graph(memory, model=writer)
-        doors: dict[str, Callable[[], Any]] = {
-            "update": lambda: update_memory(memory.of(user="ada"), model=writer),
-            "graph": lambda: graph.invoke({"messages": []}, context=ADA),
-        }
-        with pytest.raises(Erased):
-            doors[door]()
-    assert writer.left == 0
-    assert "SECRET" not in repr(contents())
-    assert find(operators_database, ada.identity) is None
-
-
-def test_words_that_another_agent_answered_first_are_kept(memory: Memory, ada: UserMemory) -> None:
-    remembering = create_agent(
-        ScriptedChatModel.of("Noted."),
-        middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-        context_schema=MemoryContext,
-    )
-    builder: Any = StateGraph(MessagesState, MemoryContext)
-    builder.add_node("triage", lambda state: {"messages": [AIMessage("One moment.")]})
-    builder.add_node("agent", remembering)
-    builder.add_edge(START, "triage")
-    builder.add_edge("triage", "agent")
-    builder.compile().invoke(asked("I am allergic to nuts."), in_thread(), context=ADA)
-    assert kept(ada) == [
-        ("user", "I am allergic to nuts."),
-        ("assistant", "One moment."),
-        ("assistant", "Noted."),
-    ]
-
-
-def test_runs_that_end_at_a_tool_are_kept_once_by_a_host_without_threads(memory: Memory, ada: UserMemory) -> None:
-    @tool(return_direct=True)
-    def answer() -> str:
-        """Answer."""
-        return "Forty-two."
-
-    whole: list[Any] = []
-    for question in ("one", "two", "three"):
-        agent = create_agent(
-            ScriptedChatModel.of(calls("answer", {})),
-            [answer],
-            middleware=[UserMemoryMiddleware(memory, auto_store=True)],
-            context_schema=MemoryContext,
-        )
-        answered = agent.invoke({"messages": [*whole, HumanMessage(question)]}, context=ADA)
-        whole = [each.model_copy(update={"id": None}) for each in answered["messages"]]
-    assert [text for role, text in kept(ada, "default") if role == "user"] == ["one", "two", "three"]
-
-
 def test_a_memory_that_is_closed_while_others_wait_ends_no_run(database_url: str, database: Database) -> None:
     memory = Memory.open(database_url)
     begun, go_on = threading.Event(), threading.Event()
@@ -856,8 +429,3 @@ def test_a_memory_that_is_closed_while_others_wait_ends_no_run(database_url: str
         return await asyncio.gather(*running)
 
     assert {answered["messages"][-1].text for answered in asyncio.run(run())} == {"Hi"}
-
-
-def test_chunks_are_messages_of_whoever_said_them(memory: Memory, ada: UserMemory) -> None:
-    new = transcript([HumanMessageChunk(content="one", id="1"), AIMessageChunk(content="two", id="2")], "run")
-    assert [message.role for message in new] == ["user", "assistant"]
