@@ -24,11 +24,10 @@ from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
 from graphs.transcript import conversation_name, transcript
 from graphs.turn import incoming, turn
-from graphs.update import UpdateGraph, build_update_graph
+from graphs.update import UpdateGraph, aupdate_afterwards, build_update_graph, update_afterwards
 from memory_tools.langchain import get_user_memory_tools
 from memory_tools.memory import Memory, UserMemory, opened
 from memory_tools.run import Identify, Run, identify
-from memory_tools.telemetry import Observation
 from memory_tools.visit import require_allowed, visit
 from storage.configuration import MemoryConfiguration
 from storage.errors import InvalidInput, NoIdentity
@@ -158,15 +157,13 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         """Keep the turn, in one transaction, and update the document where that is wanted at once."""
         person = self._keep(state, runtime)
         if person is not None and self._graph is not None:
-            with surviving("update", "update_memory", "document", door=DOOR) as seen:
-                _note(seen, self._graph.invoke({"messages": []}, context=_bound(person)))
+            update_afterwards(self._graph, person, door=DOOR)
 
     async def aafter_agent(self, state: MemoryState, runtime: Runtime[Any]) -> None:
         """Do the same, the database in threads and the model on the event loop."""
         person = await self._threads.run(lambda: self._keep(state, runtime))
         if person is not None and self._graph is not None:
-            with surviving("update", "update_memory", "document", door=DOOR) as seen:
-                _note(seen, await self._graph.ainvoke({"messages": []}, context=_bound(person)))
+            await aupdate_afterwards(self._graph, person, door=DOOR)
 
     def _begin(self, state: Any, runtime: Runtime[Any]) -> _Begun:
         recollection = None
@@ -232,16 +229,6 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
 
     def _is_own(self, tool: Any) -> bool:
         return getattr(tool, "name", None) in self._own_tools
-
-
-def _bound(person: UserMemory) -> Any:
-    """Return the context of an update for a person who is bound already: nothing about them is looked up twice."""
-    return person
-
-
-def _note(seen: Observation, result: dict[str, Any]) -> None:
-    if result["status"] == "failed":
-        seen.failed(result["error"])
 
 
 def _thread(runtime: Runtime[Any]) -> str:

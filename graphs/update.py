@@ -16,8 +16,10 @@ from graphs.material import Source
 from graphs.nodes import DatabaseNodes, SummarizeNode
 from graphs.state import Status, UpdateInput, UpdateOutput, UpdateState
 from graphs.summarizer import ModelSummarizer, Summarizer
+from graphs.surviving import surviving
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.telemetry import Observation
 from memory_tools.visit import require_allowed
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.items import DEFAULT_NAMESPACE
@@ -184,6 +186,18 @@ async def aupdate_memory(
     return UpdateResult(**result)
 
 
+def update_afterwards(graph: UpdateGraph, person: UserMemory, *, door: str) -> None:
+    """Update the document behind a run or a call, which goes on whatever becomes of it: the log and a span say so."""
+    with surviving("update", "update_memory", "document", door=door) as seen:
+        _note(seen, graph.invoke(_given(None, None), context=_bound(person)))
+
+
+async def aupdate_afterwards(graph: UpdateGraph, person: UserMemory, *, door: str) -> None:
+    """Do the same, awaiting the model."""
+    with surviving("update", "update_memory", "document", door=door) as seen:
+        _note(seen, await graph.ainvoke(_given(None, None), context=_bound(person)))
+
+
 def generate_memory_update(
     memory: Memory, user: str, *, model: BaseChatModel | None = None, **identity: Any
 ) -> UpdateResult:
@@ -203,6 +217,11 @@ def _allowed(person: UserMemory) -> UserMemory:
 def _bound(person: UserMemory) -> Any:
     """Return the context of a run for a person who is bound already: nothing about them is looked up twice."""
     return person
+
+
+def _note(seen: Observation, result: Mapping[str, Any]) -> None:
+    if result["status"] == "failed":
+        seen.failed(result["error"])
 
 
 def _summarizer(model: BaseChatModel | None, summarizer: Summarizer | None) -> Summarizer:

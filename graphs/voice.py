@@ -18,8 +18,8 @@ from graphs.recollection import fingerprint, recollect, require_same_person
 from graphs.spoken import SPOKEN, keep_spoken
 from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
-from graphs.update import UpdateGraph, build_update_graph
-from memory_tools.memory import Memory, UserMemory
+from graphs.update import build_update_graph, update_afterwards
+from memory_tools.memory import Memory
 from memory_tools.run import Identify
 from memory_tools.visit import Visit, require_allowed
 from storage.configuration import MemoryConfiguration
@@ -95,7 +95,8 @@ def memory_load_node(
     Whose call it is says `memory_tools.caller.caller`, by the run's context and the metadata in it, in the state and in
     the config; where they name nobody, a LangGraph server's user or the configurable members
     (`memory_tools.run.identify`). Once a server authenticated a user, metadata of the state and the config are the
-    client's word and name nobody: only the context counts, else that user. `identify`, a host's own rule, replaces all
+    client's word: only the context counts, else that user; and where they hold a number, nobody is named, because a
+    backend that signs in for its callers would give all of them one memory. `identify`, a host's own rule, replaces all
     of this.
 
     `configuration` is the host's own default. What operators stored for the organization and for `flow` stands over it,
@@ -157,7 +158,7 @@ def memory_store_node(
 
     def store(state: CallState, runtime: Runtime[Any], config: RunnableConfig) -> MemoryCall:
         call = Call(host, state, runtime, config)
-        stored, reason, allowed, met = 0, None, None, None
+        stored, reason, allowed = 0, None, None
         with surviving(name, "create_memory", "conversations", door=DOOR) as seen:
             who = call.person()
             with call.visit(who, writes=True) as visited:
@@ -167,12 +168,11 @@ def memory_store_node(
                     conversation = call.conversation or DEFAULT_CONVERSATION
                     stored = keep_spoken(visited.stores, conversation, call.said_since_met, roles)
                     allowed = require_allowed(who, visited.configuration)
-                    met = {"person": _hashed(visited.owner)}
             seen.records(stored)
         if seen.error is not None:
             return {"stored": 0, "reason": seen.error}
         if allowed is not None and graph is not None:
-            _update(graph, allowed, met)
+            update_afterwards(graph, allowed, door=DOOR)
         return {"stored": stored, "reason": reason}
 
     store.__name__ = name
@@ -224,15 +224,3 @@ def _refusal(visited: Visit) -> str | None:
 
 def _hashed(owner: UUID | None) -> str | None:
     return None if owner is None else fingerprint(owner)
-
-
-def _update(graph: UpdateGraph, who: UserMemory, met: dict[str, Any] | None) -> None:
-    """Update the document of a person, if it is still the one who was met."""
-    with surviving("update", "update_memory", "document", door=DOOR) as seen:
-        bound = UserMemory(who.memory, who.identity)
-        with bound.begin() as stores:  # from here on whoever is erased, while a model writes, is not made again
-            require_same_person(stores, met)
-        context: Any = bound
-        result = graph.invoke({"messages": []}, context=context)
-        if result["status"] == "failed":
-            seen.failed(result["error"])
