@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -89,14 +89,12 @@ class Call:
 
     def person(self) -> UserMemory:
         """Return the memory of who calls; raises NoIdentity and InvalidIdentity."""
-        memory, context = self.host.memory, self.runtime.context
-        user = None if self.runtime.server_info is None else self.runtime.server_info.user
-        configurable = self.config.get("configurable") or {}
+        memory, context, run = self.host.memory, self.runtime.context, Run.of(self.runtime, self.config)
         if self.host.identify is not None:
-            return self.host.identify(memory, Run(context, user, configurable))
+            return self.host.identify(memory, run)
         if isinstance(context, UserMemory):
             return person(memory, context)
-        signed_in = user is not None and member(user, "is_authenticated") is not False
+        signed_in = run.server_user is not None and member(run.server_user, "is_authenticated") is not False
         metadata = () if signed_in else self._metadata
         who = caller(context, *metadata, default_region=memory.default_region)
         if who is not None:
@@ -105,7 +103,7 @@ class Call:
             # The number is withheld, or is the word of a client: else all who call through one signed-in backend would
             # share the memory of its user.
             raise NoIdentity
-        found = identify(memory, Run(None, user, configurable))
+        found = identify(memory, replace(run, context=None))
         if organization_said(context, *metadata) not in (None, found.identity.organization):
             raise NoIdentity("The organization is one thing in the context, and another where the user is named.")
         return found

@@ -22,7 +22,7 @@ from graphs.private import Private
 from graphs.recollection import BUDGET, LEAST_BUDGET, Recollection, recollect, require_same_person
 from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
-from graphs.transcript import conversation_name, transcript
+from graphs.transcript import DEFAULT_CONVERSATION, conversation_name, transcript
 from graphs.turn import incoming, turn
 from graphs.update import UpdateGraph, aupdate_afterwards, build_update_graph, update_afterwards
 from memory_tools.langchain import get_user_memory_tools
@@ -31,9 +31,6 @@ from memory_tools.run import Identify, Run, identify
 from memory_tools.visit import require_allowed, visit
 from storage.configuration import MemoryConfiguration
 from storage.errors import InvalidInput, NoIdentity
-
-DEFAULT_CONVERSATION: Final = "default"
-"""Where a turn is kept that belongs to no thread."""
 
 DOOR: Final = "middleware"
 
@@ -214,9 +211,7 @@ class UserMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     def _person(self, runtime: Runtime[Any]) -> UserMemory:
         if isinstance(self._memory, UserMemory):
             return self._memory
-        user = None if runtime.server_info is None else runtime.server_info.user
-        configurable = get_config().get("configurable") or {}
-        return self._identify(self._memory, Run(runtime.context, user, configurable))
+        return self._identify(self._memory, Run.of(runtime, get_config()))
 
     def _begun(self, state: Any) -> _Begun | None:
         """Return what the run began with; None in a run that was resumed in its middle."""

@@ -14,7 +14,7 @@ from graphs.evidence import provenance
 from graphs.private import Private
 from graphs.state import Change, GatherState, Recalled, Status, UpdateState
 from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
-from graphs.transcript import transcript
+from graphs.transcript import DEFAULT_CONVERSATION, conversation_name, transcript
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.run import person
@@ -27,9 +27,6 @@ from storage.guard import examine
 from storage.outcome import Held, Outcome, Saved
 from storage.provenance import TokenUsage
 from storage.stores import Stores
-
-DEFAULT_CONVERSATION: Final = "default"
-"""Where messages are kept that come without the name of a conversation, and without a thread of LangGraph."""
 
 ROUNDS = 3
 """How often a run begins, when others change the same places of the document meanwhile."""
@@ -69,7 +66,8 @@ class DatabaseNodes:
         messages = state.get("messages")
         if messages and not state.get("round"):
             run = runtime.execution_info.task_id if runtime.execution_info else ""
-            name = state.get("conversation") or config.get("configurable", {}).get("thread_id") or DEFAULT_CONVERSATION
+            thread = conversation_name(config.get("configurable", {}).get("thread_id"))
+            name = state.get("conversation") or thread or DEFAULT_CONVERSATION
             who.conversations.append(name, transcript(messages, run))
         batch = next_batch(who, roles=self.roles, namespaces=self.namespaces, sources=self.sources)
         runtime.stream_writer({"stage": "gather", "messages": len(batch.material.messages), "more": batch.more})

@@ -17,6 +17,9 @@ from storage.json_types import Json
 from storage.limits import MESSAGE_LIMIT
 from storage.names import check_name
 
+DEFAULT_CONVERSATION: Final = "default"
+"""Where messages are kept that come without the name of a conversation, and without a thread of LangGraph."""
+
 RECALLED: Final = "recalled"
 """In a message's metadata (`additional_kwargs` of a LangChain one): it repeats memory, so nothing is learnt of it."""
 

@@ -18,6 +18,7 @@ from graphs.recollection import fingerprint, recollect, require_same_person
 from graphs.spoken import SPOKEN, keep_spoken
 from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
+from graphs.transcript import DEFAULT_CONVERSATION
 from graphs.update import build_update_graph, update_afterwards
 from memory_tools.memory import Memory
 from memory_tools.run import Identify
@@ -28,9 +29,6 @@ from storage.errors import InvalidInput, MemoryDisabled, NoIdentity
 
 VOICE_BUDGET: Final = 600
 """Tokens of memory in a prompt: each one delays the first word."""
-
-DEFAULT_CONVERSATION: Final = "default"
-"""Where a call is kept that has neither a name nor a thread."""
 
 DOOR: Final = "voice"
 

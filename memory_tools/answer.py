@@ -17,19 +17,20 @@ ANSWER_LIMIT: Final = 20_000
 DONE: Final = {"done": True}
 """What is said of an operation that has nothing to say."""
 
-_FORM: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_SORT_KEYS
+_AS_MEMBERS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+_SORTED: Final = _AS_MEMBERS | orjson.OPT_SORT_KEYS
 
 
 def as_json(answer: Any) -> Json:
     """Return what an operation answered as JSON values: an outcome with its `status`, times in ISO 8601."""
-    return orjson.loads(_written(answer))
+    return orjson.loads(orjson.dumps(answer, default=_members, option=_AS_MEMBERS))
 
 
 def as_text(answer: Any) -> str:
     """Return the answer as compact JSON for a model: without what nobody can see, and of bounded length."""
-    text = _written(DONE if answer is None else answer).decode()
+    text = orjson.dumps(DONE if answer is None else answer, default=_members, option=_SORTED).decode()
     if not is_visible(text):
-        text = orjson.dumps(visible_value(orjson.loads(text)), option=_FORM).decode()
+        text = orjson.dumps(visible_value(orjson.loads(text)), option=_SORTED).decode()
     if len(text) <= ANSWER_LIMIT:
         return text
     return text[:ANSWER_LIMIT] + f"… (cut: {len(text):,} characters; ask for a part, or for a smaller page)"
@@ -44,10 +45,6 @@ def as_artifact(answer: Any) -> Any:
         return DONE
     history = isinstance(answer, Page) and answer.entries and isinstance(answer.entries[0], HistoryEntry)
     return as_json(answer) if history else answer
-
-
-def _written(answer: Any) -> bytes:
-    return orjson.dumps(answer, default=_members, option=_FORM)
 
 
 def _members(answer: Any) -> Any:

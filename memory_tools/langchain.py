@@ -142,7 +142,7 @@ def _whose(
 ) -> UserMemory:
     """Return the person as the configuration lets them be known, in the hands of the agent."""
     trusted = runtime if isinstance(runtime, ToolRuntime) else None
-    person = memory if isinstance(memory, UserMemory) else identify(memory, _run(trusted or _around(), config))
+    person = memory if isinstance(memory, UserMemory) else identify(memory, Run.of(trusted or _around(), config))
     configuration = effective_configuration(person.memory.database, person.identity.organization, *levels)
     return require_allowed(person, configuration).acting(_by_agent(trusted, config))
 
@@ -153,15 +153,6 @@ def _around() -> Runtime[Any] | None:
         return get_runtime()
     except (RuntimeError, KeyError):  # outside of a graph
         return None
-
-
-def _run(runtime: Runtime[Any] | ToolRuntime[Any, Any] | None, config: RunnableConfig) -> Run:
-    server = None if runtime is None else runtime.server_info
-    return Run(
-        context=None if runtime is None else runtime.context,
-        server_user=None if server is None else server.user,
-        configurable=config.get("configurable") or {},
-    )
 
 
 def _by_agent(runtime: ToolRuntime[Any, Any] | None, config: RunnableConfig) -> Provenance:

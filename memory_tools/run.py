@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from memory_tools.caller import caller, organization_said
 from memory_tools.context import PHONE, USER, VERIFIED, member
@@ -35,6 +35,12 @@ class Run:
 
     configurable: Mapping[str, Any] = field(default_factory=dict)
     """The configurable members of the run: `langgraph_auth_user_id`, else `user_id`, `phone`, `organization`."""
+
+    @classmethod
+    def of(cls, runtime: Any, config: Mapping[str, Any]) -> Self:
+        """Return what a runtime of LangGraph (None: there is none) and the config of a run say."""
+        server = getattr(runtime, "server_info", None)
+        return cls(getattr(runtime, "context", None), getattr(server, "user", None), config.get("configurable") or {})
 
 
 Identify: TypeAlias = Callable[[Memory, Run], UserMemory]

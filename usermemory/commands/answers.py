@@ -3,65 +3,22 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.document import get_user_memory
 from storage.document import strip_rendered
-from storage.items import Item
 from storage.json_types import Document, Json, Patch
 from storage.outcome import Held, Outcome, Saved
 from storage.pending import PendingVersion
-from storage.profiles import Profile
 from storage.provenance import Provenance
-from storage.snapshots import HistoryEntry
 from usermemory.commands.asking import ask
 from usermemory.commands.changes import brief, changes, in_full
 from usermemory.commands.visible import visible
 
 
-def history_entry_as_json(entry: HistoryEntry) -> Json:
-    """Return one version as `history --json` shows it."""
-    return {
-        "version": entry.version,
-        "patch": entry.patch,
-        "provenance": entry.provenance.as_json(),
-        "created_at": entry.created_at.isoformat(),
-        "patch_bytes": entry.patch_bytes,
-        "checkpoint_bytes": entry.checkpoint_bytes,
-    }
-
-
 def pending_as_json(pending: PendingVersion) -> Json:
     """Return one pending version as `pending list --json` shows it."""
-    return {
-        "id": pending.id,
-        "base_version": pending.base_version,
-        "reason": pending.reason,
-        "patch": pending.patch,
-        "objections": [objection.as_json() for objection in pending.objections],
-        "provenance": pending.provenance.as_json(),
-        "created_at": pending.created_at.isoformat(),
-    }
-
-
-def item_as_json(item: Item) -> Json:
-    """Return the whole item."""
-    return {
-        "namespace": item.namespace,
-        "key": item.key,
-        "value": item.value,
-        "version": item.version,
-        "created_at": item.created_at.isoformat(),
-        "updated_at": item.updated_at.isoformat(),
-    }
-
-
-def profile_as_json(profile: Profile) -> Json:
-    """Return the one text and its times."""
-    return {
-        "text": profile.text,
-        "created_at": profile.created_at.isoformat(),
-        "updated_at": profile.updated_at.isoformat(),
-    }
+    return {**as_json(pending), "reason": pending.reason}
 
 
 def moment(time: datetime) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.document import get_memory_history
 from storage.json_types import Document
 from storage.patch import apply_in_place
 from storage.snapshots import HistoryEntry
-from usermemory.commands.answers import history_entry_as_json, made_by, moment, stored_at
+from usermemory.commands.answers import made_by, moment, stored_at
 from usermemory.commands.asking import ask
 from usermemory.commands.changes import brief, changes
 from usermemory.commands.group import examples
@@ -25,7 +26,7 @@ from usermemory.commands.visible import visible
 def command(person: UserMemory, screen: Screen, limit: int, before: int | None) -> None:
     """List the versions, newest first, with what changed in each."""
     page = ask(get_memory_history, person, limit=limit, before=before)
-    screen.answer([history_entry_as_json(entry) for entry in page.entries], lambda: _lines(person, page.entries))
+    screen.answer([as_json(entry) for entry in page.entries], lambda: _lines(person, page.entries))
     if page.next is not None:
         screen.note(f"Older versions: --before {page.next}")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.items import (
     delete_memory_item,
@@ -18,7 +19,7 @@ from storage.canonical import parse
 from storage.items import Item
 from storage.json_types import Json
 from storage.limits import ITEM_LIMIT
-from usermemory.commands.answers import item_as_json, moment
+from usermemory.commands.answers import moment
 from usermemory.commands.asking import ask
 from usermemory.commands.group import examples
 from usermemory.commands.layout import in_one_line, laid_out, shortened, width
@@ -53,7 +54,7 @@ def command() -> None:
 def set_item(person: UserMemory, screen: Screen, namespace: str, key: str, value: str, **options: Any) -> None:
     """Keep a JSON value, replacing what was there; - reads it from stdin."""
     item = ask(set_memory_item, person, namespace=namespace, key=key, value=_value(value), **options)
-    screen.answer(item_as_json(item), lambda: _lines(item))
+    screen.answer(as_json(item), lambda: _lines(item))
 
 
 @command.command(
@@ -68,7 +69,7 @@ def set_item(person: UserMemory, screen: Screen, namespace: str, key: str, value
 def push(person: UserMemory, screen: Screen, namespace: str, key: str, value: str, keep: int) -> None:
     """Append a JSON value to a list and keep its newest entries; - reads it from stdin."""
     item = ask(push_memory_item, person, namespace=namespace, key=key, value=_value(value), keep=keep)
-    screen.answer(item_as_json(item), lambda: _lines(item))
+    screen.answer(as_json(item), lambda: _lines(item))
 
 
 @command.command("get", epilog=examples("usermemory items get prefs tone --user ada"))
@@ -78,7 +79,7 @@ def push(person: UserMemory, screen: Screen, namespace: str, key: str, value: st
 def get_item(person: UserMemory, screen: Screen, namespace: str, key: str) -> None:
     """Print one item."""
     item = ask(get_memory_item, person, namespace=namespace, key=key)
-    screen.answer(item_as_json(item), lambda: _lines(item))
+    screen.answer(as_json(item), lambda: _lines(item))
 
 
 @command.command(epilog=examples("usermemory items delete prefs tone --user ada"))
@@ -99,7 +100,7 @@ def delete(person: UserMemory, screen: Screen, namespace: str, key: str) -> None
 def list_items(person: UserMemory, screen: Screen, namespace: str, limit: int, after: str | None) -> None:
     """List the items of one namespace, ordered by key."""
     page = ask(list_memory_items, person, namespace=namespace, limit=limit, after=after)
-    screen.answer([item_as_json(item) for item in page.entries], lambda: _list_lines(page.entries))
+    screen.answer([as_json(item) for item in page.entries], lambda: _list_lines(page.entries))
     if page.next is not None:
         screen.note(f"More: --after {visible(page.next)}")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.pending import (
     accept_pending_version,
@@ -11,7 +12,6 @@ from memory_tools.operations.pending import (
     list_pending_versions,
     reject_pending_version,
 )
-from storage.outcome import outcome_as_json
 from storage.pending import PendingVersion
 from usermemory.commands.answers import brief_lines, full_lines, made_by, moment, outcome_lines, pending_as_json
 from usermemory.commands.asking import ask
@@ -53,7 +53,7 @@ def show(person: UserMemory, screen: Screen, pending_id: str) -> None:
 def accept(person: UserMemory, screen: Screen, pending_id: str) -> None:
     """Save a held change as the next version, merged with what was saved since."""
     outcome = ask(accept_pending_version, person, id=pending_id)
-    screen.answer(outcome_as_json(outcome), lambda: outcome_lines(person, outcome))
+    screen.answer(as_json(outcome), lambda: outcome_lines(person, outcome))
 
 
 @command.command(epilog=examples("usermemory pending reject ID --user ada"))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import click
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.profile import delete_profile_text, get_profile_text, set_profile_text
 from storage.errors import InvalidJson
 from storage.profiles import Profile
-from usermemory.commands.answers import profile_as_json
 from usermemory.commands.asking import ask
 from usermemory.commands.group import examples
 from usermemory.commands.options import for_person
@@ -29,7 +29,7 @@ def command() -> None:
 def get_text(person: UserMemory, screen: Screen) -> None:
     """Print the text."""
     profile = ask(get_profile_text, person)
-    screen.answer(profile_as_json(profile), lambda: _lines(profile))
+    screen.answer(as_json(profile), lambda: _lines(profile))
 
 
 @command.command(
@@ -43,7 +43,7 @@ def get_text(person: UserMemory, screen: Screen) -> None:
 def set_text(person: UserMemory, screen: Screen, text: str) -> None:
     """Replace the text; only the newest is kept. - reads it from stdin."""
     profile = ask(set_profile_text, person, text=_from_stdin() if text == "-" else text)
-    screen.answer(profile_as_json(profile), lambda: ["Kept."])
+    screen.answer(as_json(profile), lambda: ["Kept."])
 
 
 @command.command(epilog=examples("usermemory profile delete --user ada"))

@@ -2,9 +2,9 @@
 
 import click
 
+from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operations.document import revert_user_memory
-from storage.outcome import outcome_as_json
 from usermemory.commands.answers import outcome_lines
 from usermemory.commands.asking import ask
 from usermemory.commands.group import examples
@@ -21,4 +21,4 @@ def command(person: UserMemory, screen: Screen, version: int) -> None:
     You act as an operator, so the guard does not hold it. Nothing is taken out of the history.
     """
     outcome = ask(revert_user_memory, person, version=version)
-    screen.answer(outcome_as_json(outcome), lambda: outcome_lines(person, outcome))
+    screen.answer(as_json(outcome), lambda: outcome_lines(person, outcome))
