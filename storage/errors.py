@@ -10,6 +10,11 @@ UserMemoryError
 │   ├── InvalidTranscript     invalid_transcript
 │   └── TooLarge              too_large
 ├── NoIdentity                no_identity
+├── AccessDenied              access_denied
+│   ├── Unauthenticated       unauthenticated
+│   └── InsufficientScope     insufficient_scope
+├── RateLimited               rate_limited
+├── TimedOut                  timed_out
 ├── PatchDoesNotApply         patch_does_not_apply
 ├── NotFound                  not_found
 ├── Conflict                  conflict
@@ -107,6 +112,56 @@ class NoIdentity(UserMemoryError):
     """Nobody was named: give a user id, a phone number, or both."""
 
     code = "no_identity"
+
+
+class AccessDenied(UserMemoryError):
+    """This caller may not do that."""
+
+    code = "access_denied"
+
+
+class Unauthenticated(AccessDenied):
+    """Nobody vouches for this caller: send a valid bearer token."""
+
+    code = "unauthenticated"
+
+
+class InsufficientScope(AccessDenied):
+    """The token was given for less than this."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, message: str | None = None, *, scope: str | None = None) -> None:
+        """`scope` is what the token would have to be given for."""
+        super().__init__(message)
+        self.scope = scope
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The scope that is missing, where one is known."""
+        return {} if self.scope is None else {"scope": self.scope}
+
+
+class RateLimited(UserMemoryError):
+    """Too many requests for this person: wait before the next one."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        """`retry_after` is how many seconds to wait."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The seconds to wait, where they are known."""
+        return {} if self.retry_after is None else {"retry_after": self.retry_after}
+
+
+class TimedOut(UserMemoryError):
+    """It took too long; a change may still be made: read before you try again."""
+
+    code = "timed_out"
 
 
 class PatchDoesNotApply(UserMemoryError):

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from storage.configuration import MemoryConfiguration
     from storage.document import MemoryDocument
     from storage.errors import (
+        AccessDenied,
         Conflict,
         DatabaseError,
         DatabaseUnavailable,
         Erased,
         IdempotencyKeyReused,
         IdentityConflict,
+        InsufficientScope,
         InvalidDocument,
         InvalidIdentity,
         InvalidInput,
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
         NotFound,
         NotMigrated,
         PatchDoesNotApply,
+        RateLimited,
         SummarizerFailed,
+        TimedOut,
         TooLarge,
+        Unauthenticated,
         UnsafeRole,
         UntrustedSource,
         UserMemoryError,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AccessDenied",
     "Conflict",
     "DatabaseError",
     "DatabaseSettings",
@@ -66,6 +72,7 @@ __all__ = [
     "GuardRules",
     "IdempotencyKeyReused",
     "IdentityConflict",
+    "InsufficientScope",
     "InvalidDocument",
     "InvalidIdentity",
     "InvalidInput",
@@ -84,11 +91,14 @@ __all__ = [
     "NotMigrated",
     "PatchDoesNotApply",
     "Provenance",
+    "RateLimited",
     "Run",
     "ScriptedChatModel",
     "SummarizerFailed",
+    "TimedOut",
     "TooLarge",
     "Trust",
+    "Unauthenticated",
     "UnsafeRole",
     "UntrustedSource",
     "UserMemory",
@@ -140,7 +150,7 @@ _HOME = {
 }
 """Where the public names live; those that are not listed are errors."""
 
-for _name in ("storage", "memory_tools", "graphs"):
+for _name in ("storage", "memory_tools", "graphs", "mcp_server"):
     require_neighbour(_name, beside=__file__)
 
 
