@@ -24,11 +24,12 @@ from benchmarks.measuring import Act, Report, Timing, interleaved
 from benchmarks.places import Place, postgresql_place, sqlite_place
 from benchmarks.tools import tell, thread_of
 from graphs.middleware import UserMemoryMiddleware
-from graphs.presentation import memory_text, read_known
 from graphs.recollection import BUDGET
 from graphs.testing import Answer, ScriptedChatModel, calls
 from memory_tools.context import MemoryContext
+from memory_tools.known import read_known
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.presentation import memory_text
 
 CALL_LIMIT = 2.0
 """Milliseconds of CPU that memory may add to a model call."""

@@ -9,8 +9,8 @@ from usermemory.neighbours import require_neighbour
 if TYPE_CHECKING:
     from graphs.extractive import ExtractiveSummarizer
     from graphs.material import Material, Source, SourceText
+    from graphs.messages import amemory_messages, memory_messages
     from graphs.middleware import UserMemoryMiddleware
-    from graphs.presentation import amemory_messages, memory_messages
     from graphs.summarizer import ModelSummarizer, Summarizer, Summary
     from graphs.testing import ScriptedChatModel
     from graphs.update import (
@@ -63,9 +63,9 @@ _MODULES = {
     "Summarizer": "graphs.summarizer",
     "Summary": "graphs.summarizer",
     "UserMemoryMiddleware": "graphs.middleware",
-    "amemory_messages": "graphs.presentation",
+    "amemory_messages": "graphs.messages",
     "memory_load_node": "graphs.voice",
-    "memory_messages": "graphs.presentation",
+    "memory_messages": "graphs.messages",
     "memory_store_node": "graphs.voice",
 }
 

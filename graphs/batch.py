@@ -3,23 +3,17 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
 from uuid import UUID
 
-from graphs.material import SOURCE_LIMIT, Material, Said, Source, SourceText
-from graphs.transcript import RECALLED
+from graphs.material import SOURCE_LIMIT, Material, Source, SourceText
 from memory_tools.memory import UserMemory
+from memory_tools.said import RECALLED, Said
 from storage.canonical import dumps
+from storage.cursors import ITEMS, MESSAGES
 from storage.errors import Erased
 from storage.items import Item
 from storage.limits import PAGE_LIMIT
 from storage.stores import Stores
-
-MESSAGES: Final = "document"
-"""The purpose of the cursor over messages: up to which number they are in the document."""
-
-ITEMS: Final = "document:items"
-"""The purpose of the cursor over items: the newest `updated_at` that was seen, in microseconds since 1970."""
 
 BATCH_MESSAGES = 200
 """Messages shown to a summarizer at once; what is behind them waits for the next run."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 from unicodedata import category, normalize
 
-from graphs.presentation import Known
+from memory_tools.known import Known
 from memory_tools.visible import visible
 from storage.json_types import Json
 

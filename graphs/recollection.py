@@ -5,7 +5,9 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from graphs.presentation import Known, changes_text, memory_text, read_known, said_text
+from memory_tools.changes import changes_text
+from memory_tools.known import Known, read_known
+from memory_tools.presentation import memory_text, said_text
 from memory_tools.visit import Visit
 from storage.configuration import MemoryConfiguration
 from storage.document import strip_rendered

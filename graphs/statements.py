@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 from unicodedata import normalize
 
-from graphs.material import Said
+from memory_tools.excerpt import shortened
+from memory_tools.said import Said
 from memory_tools.visible import visible
 from storage.words import words
 
@@ -77,17 +78,8 @@ def statements(said: Said) -> Iterator[Statement]:
         kind = next((kind for kind, pattern in _KINDS if pattern.search(text)), "said")
         if kind == "said" and len(words(text)) < LEAST_WORDS:
             continue
-        text = shortened(text)
+        text = shortened(text, TEXT_LIMIT)
         yield Statement(_id(text), kind, text, said.number, said.said_at.date().isoformat())
-
-
-def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
-    """Return `text` cut to `limit` characters, after a word where there is one to end with."""
-    if len(text) <= limit:
-        return text
-    cut = text[: limit - 1]
-    head, space, _ = cut.rpartition(" ")
-    return (head if space and len(head) > limit // 2 else cut).rstrip() + "…"
 
 
 def _id(text: str) -> str:

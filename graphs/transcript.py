@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from graphs.material import text_of
 from memory_tools.operations import CATALOG
+from memory_tools.said import RECALLED, text_of
 from memory_tools.visible import visible
 from storage.canonical import canonical, dumps
 from storage.conversations import ROLES, TOKEN_LIMIT, NewMessage
@@ -19,9 +19,6 @@ from storage.names import check_name
 
 DEFAULT_CONVERSATION: Final = "default"
 """Where messages are kept that come without the name of a conversation, and without a thread of LangGraph."""
-
-RECALLED: Final = "recalled"
-"""In a message's metadata (`additional_kwargs` of a LangChain one): it repeats memory, so nothing is learnt of it."""
 
 _ROLES: Final = {HumanMessage: "user", AIMessage: "assistant", ToolMessage: "tool", SystemMessage: "system"}
 

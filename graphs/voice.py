@@ -13,13 +13,13 @@ from typing_extensions import TypedDict
 
 from graphs.call import Call, Host
 from graphs.greeting import greeting_facts
-from graphs.presentation import Known
 from graphs.recollection import fingerprint, recollect, require_same_person
 from graphs.spoken import SPOKEN, keep_spoken
 from graphs.summarizer import Summarizer
 from graphs.surviving import surviving
 from graphs.transcript import DEFAULT_CONVERSATION
 from graphs.update import build_update_graph, update_afterwards
+from memory_tools.known import Known
 from memory_tools.memory import Memory
 from memory_tools.run import Identify
 from memory_tools.visit import Visit, require_allowed

@@ -1,5 +1,7 @@
 """Cursors: how far an owner's messages have been seen, per purpose."""
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from storage.canonical import INTEGER_LIMIT
@@ -8,6 +10,12 @@ from storage.errors import InvalidInput
 from storage.names import check_name
 from storage.tables import cursors
 from storage.transaction import Work
+
+MESSAGES: Final = "document"
+"""The purpose of the cursor over messages: up to which number they are in the document."""
+
+ITEMS: Final = "document:items"
+"""The purpose of the cursor over items: the newest `updated_at` that was seen, in microseconds since 1970."""
 
 
 class CursorStore:

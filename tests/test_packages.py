@@ -63,8 +63,9 @@ def test_storage_knows_no_agent_framework() -> None:
     assert loaded.isdisjoint({*FRAMEWORKS, "memory_tools", "graphs"})
 
 
-def test_operations_know_no_agent_framework() -> None:
-    loaded, _ = run("import memory_tools.operations")
+@pytest.mark.parametrize("module", ["changes", "operations", "presentation"])
+def test_asking_and_showing_know_no_agent_framework(module: str) -> None:
+    loaded, _ = run(f"import memory_tools.{module}")
     assert "pydantic" in loaded
     assert loaded.isdisjoint({*FRAMEWORKS, "graphs"})
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from usermemory.neighbours import require_neighbour
 
 if TYPE_CHECKING:
+    from graphs.messages import amemory_messages, memory_messages
     from graphs.middleware import UserMemoryMiddleware
-    from graphs.presentation import amemory_messages, memory_messages
     from graphs.testing import ScriptedChatModel
     from graphs.update import aupdate_memory, build_update_graph, generate_memory_update, update_memory
     from graphs.voice import MemoryCall, memory_load_node, memory_store_node
@@ -140,9 +140,9 @@ _HOME = {
     "update_memory": "graphs.update",
     "MemoryCall": "graphs.voice",
     "UserMemoryMiddleware": "graphs.middleware",
-    "amemory_messages": "graphs.presentation",
+    "amemory_messages": "graphs.messages",
     "memory_load_node": "graphs.voice",
-    "memory_messages": "graphs.presentation",
+    "memory_messages": "graphs.messages",
     "memory_store_node": "graphs.voice",
     "get_user_memory_tools": "memory_tools.langchain",
     "MemoryConfiguration": "storage.configuration",

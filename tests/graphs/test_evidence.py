@@ -2,8 +2,9 @@ from datetime import UTC, datetime
 
 from graphs.answer import Evidence
 from graphs.evidence import CITED_LIMIT, SOURCES_LIMIT, changed_places, provenance
-from graphs.material import Material, Said, SourceText
+from graphs.material import Material, SourceText
 from graphs.summarizer import Summary
+from memory_tools.said import Said
 from storage.json_types import Document
 from storage.provenance import ChangeSource, Trust
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from graphs.extractive import FACT_COUNT, FACTS_SIZE, ExtractiveSummarizer
-from graphs.material import Material, Said
+from graphs.material import Material
 from graphs.statements import statements
 from graphs.update import update_memory
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.said import Said
 from storage.canonical import dumps
 from storage.conversations import NewMessage
 from storage.document import check_document

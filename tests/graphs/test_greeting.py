@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphs.greeting import GREETING_TEXT, NAME_LIMIT, greeting_facts, person_name
-from graphs.material import Said
-from graphs.presentation import Known
 from graphs.update import update_memory
+from memory_tools.known import Known
 from memory_tools.memory import UserMemory
+from memory_tools.said import Said
 from storage.json_types import Document
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

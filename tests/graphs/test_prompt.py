@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from graphs.material import Material, Said, SourceText, text_of
+from graphs.material import Material, SourceText
 from graphs.prompt import PROMPT_VERSION, prompt
+from memory_tools.said import Said
 from memory_tools.visible import visible
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -96,9 +97,3 @@ def test_the_schema_of_the_host_is_shown() -> None:
         pages: list[str]
 
     assert '"pages"' in prompt({}, Material(schema=Diary))[0].text
-
-
-def test_content_blocks_are_shown_as_text() -> None:
-    blocks: list[Any] = ["Look:", {"type": "text", "text": "a boat"}, {"type": "image", "base64": "aaaa"}, 7]
-    assert text_of(blocks) == "Look:\na boat\n[image]\n7"
-    assert text_of({"mood": "good"}) == '{"mood":"good"}'

@@ -1,4 +1,4 @@
-from graphs.fence import fenced, hashed, outside, room
+from memory_tools.fence import fenced, hashed, outside, room
 
 SENTENCE = "Data."
 

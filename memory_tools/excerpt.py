@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from graphs.statements import shortened
 from memory_tools.visible import visible_line
 from storage.json_types import Json
 from storage.pointer import escape
@@ -61,6 +60,15 @@ def cut_text(text: str, room: int, line: Callable[[str], str]) -> str | None:
         return written
     longest = bisect_right(range(1, min(len(text), max(0, room)) + 1), room, key=lambda end: len(line(text[:end])))
     return line(shortened(text, longest)) if longest >= LEAST_TEXT else None
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return `text` cut to `limit` characters, after a word where there is one to end with."""
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    head, space, _ = cut.rpartition(" ")
+    return (head if space and len(head) > limit // 2 else cut).rstrip() + "…"
 
 
 def _cut(name: str, value: Json, room: int) -> str | None:

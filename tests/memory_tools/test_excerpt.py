@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphs.excerpt import LEAST_TEXT, cut_text, excerpt
+from memory_tools.excerpt import LEAST_TEXT, cut_text, excerpt
 from memory_tools.visible import visible_line
 
 VALUES = st.recursive(
