@@ -53,6 +53,14 @@ class Items(_Kind):
         """Return the items of one namespace ordered by key, those behind the key `after`."""
         return self._memory.ask(lambda stores: stores.items.in_namespace(namespace, limit=limit, after=after))
 
+    def namespaces(self, beginning: str = "", *, limit: int = 100) -> list[str]:
+        """Return the namespaces in which there is something and that begin so."""
+        return self._memory.ask(lambda stores: stores.items.namespaces(beginning, limit=limit))
+
+    def keys(self, namespace: str = DEFAULT_NAMESPACE, beginning: str = "", *, limit: int = 100) -> list[str]:
+        """Return the keys of a namespace that begin so."""
+        return self._memory.ask(lambda stores: stores.items.keys(namespace, beginning, limit=limit))
+
 
 class DocumentVersions(_Kind):
     """The evolving document; see `storage.snapshots.SnapshotStore` for rules and errors."""

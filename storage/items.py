@@ -10,7 +10,7 @@ from storage.errors import Conflict, InvalidInput, NotFound, VersionConflict
 from storage.hot import StoredItem
 from storage.json_types import Json
 from storage.limits import ITEM_LIMIT
-from storage.names import check_name
+from storage.names import check_beginning, check_name, following
 from storage.page import Page, page_size
 from storage.tables import items
 from storage.transaction import Work
@@ -106,6 +106,25 @@ class ItemStore:
         )
         return Page(found, found[-1].key if len(rows) > limit else None)
 
+    def namespaces(self, beginning: str = "", *, limit: int = 100) -> list[str]:
+        """Return the namespaces in which there is something and that begin so, in order of code points."""
+        found: list[str] = []
+        here = [items.c.owner_id == self._work.owner, *_beginning(items.c.namespace, beginning)]
+        while len(found) < limit:  # each step is one look into the index, however much a namespace holds
+            behind = [items.c.namespace > found[-1]] if found else []
+            following = self._work.execute(sa.select(sa.func.min(items.c.namespace)).where(*here, *behind)).scalar()
+            if following is None:
+                break
+            found.append(following)
+        return found
+
+    def keys(self, namespace: str = DEFAULT_NAMESPACE, beginning: str = "", *, limit: int = 100) -> list[str]:
+        """Return the keys of a namespace that begin so, in order of code points."""
+        check_name(namespace, "namespace")
+        here = [items.c.owner_id == self._work.owner, items.c.namespace == namespace]
+        wanted = sa.select(items.c.key).where(*here, *_beginning(items.c.key, beginning)).order_by(items.c.key)
+        return list(self._work.execute(wanted.limit(limit)).scalars())
+
     def _write(self, namespace: str, key: str, value: Json, text: str, expected: int | None) -> Item:
         now = self._work.clock()
         possible = expected is None or 0 <= expected < INTEGER_LIMIT
@@ -121,6 +140,15 @@ class ItemStore:
 
     def _at(self, namespace: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
         return items.c.owner_id == self._work.owner, items.c.namespace == namespace, items.c.key == key
+
+
+def _beginning(column: sa.Column[str], beginning: str) -> list[sa.ColumnElement[bool]]:
+    """Return the range of what begins with a text: nothing in it is a pattern."""
+    if not beginning:
+        return []
+    check_beginning(beginning)
+    after = following(beginning)
+    return [column >= beginning] if after is None else [column >= beginning, column < after]
 
 
 def _check(namespace: str, key: str) -> None:

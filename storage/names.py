@@ -52,6 +52,21 @@ def check_name(value: str, what: str) -> str:
     return value
 
 
+def check_beginning(value: str) -> str:
+    """Return `value` if a name can begin with it. Raises InvalidName."""
+    check_name(f"{value}x", "beginning of a name")
+    return value
+
+
+def following(beginning: str) -> str | None:
+    """Return the first text behind all that begin so, by code points; None where there is none."""
+    rest = beginning.rstrip("\U0010ffff")
+    if not rest:
+        return None
+    code = ord(rest[-1]) + 1
+    return rest[:-1] + chr(0xE000 if code == 0xD800 else code)
+
+
 def _check_characters(value: str, what: str) -> None:
     for character in _JOINER.sub("", value):
         if fault := _fault(character):

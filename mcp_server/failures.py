@@ -1,0 +1,98 @@
+"""Failures: how an error is told to a model: one line that begins with the stable code and says what to do next."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
+from pydantic import ValidationError
+
+from memory_tools.visible import visible
+from storage.errors import (
+    Conflict,
+    DatabaseError,
+    Erased,
+    IdentityConflict,
+    InsufficientScope,
+    InvalidInput,
+    MemoryDisabled,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UserMemoryError,
+    VersionConflict,
+)
+
+LINE_LIMIT: Final = 600
+"""Characters of an error."""
+
+PLACES: Final = 5
+"""Places of a conflict that are named."""
+
+UNFORESEEN: Final = "internal_error: The memory could not be used. Go on without it, and try again later."
+"""What is told of an error that nobody foresaw: its own text may quote anything."""
+
+_NEXT: Final[Mapping[type[UserMemoryError], str]] = {
+    NotFound: "List what is there first.",
+    VersionConflict: "Read it again, and repeat your change on what you find.",
+    IdentityConflict: "An operator has to merge the two; go on without memory.",
+    Conflict: "Try again.",
+    TooLarge: "Keep less, or keep it in parts.",
+    InvalidInput: "Correct the arguments and try again.",
+    Unauthenticated: "Tell the person to sign in again.",
+    InsufficientScope: "Tell the person that this connection may not do it; do not try again.",
+    MemoryDisabled: "Go on without memory; do not try again.",
+    Erased: "Go on without memory; do not try again.",
+    RateLimited: "Wait before you ask again.",
+    DatabaseError: "Go on without memory, and try again later.",
+}
+"""What to do next, by the nearest class of an error. The others say it themselves."""
+
+_log = logging.getLogger(__name__)
+
+
+def told(error: UserMemoryError) -> str:
+    """Return the line: the code, what happened, what to do next. Nothing in it breaks the line or cannot be seen."""
+    kinds = type(error).__mro__
+    parts = [_sentence(f"{error.code}: {error}"), *_details(error)]
+    parts += [_NEXT[kind] for kind in kinds if kind in _NEXT][:1]
+    return " ".join(visible(" ".join(parts)).split())[:LINE_LIMIT]  # whatever a name holds, it stays one line
+
+
+def misasked(error: ValidationError) -> InvalidInput:
+    """Return what is wrong with the arguments, without repeating them."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    shown = [f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in faults[:PLACES]]
+    return InvalidInput("; ".join(shown))
+
+
+def failed(line: str) -> CallToolResult:
+    """Return the answer of a tool that failed."""
+    return CallToolResult(content=[TextContent(type="text", text=line)], is_error=True)
+
+
+def refused(error: UserMemoryError) -> MCPError:
+    """Return the error of anything that is not a tool; its data holds the code for programs."""
+    return MCPError(INVALID_PARAMS, told(error), {"code": error.code})
+
+
+def unforeseen(name: str, error: Exception) -> str:
+    """Log what kind of error nobody foresaw, without its text, and return what is told of it."""
+    _log.error("%s failed: %s", name, type(error).__name__)
+    return UNFORESEEN
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _details(error: UserMemoryError) -> Iterator[str]:
+    if isinstance(error, VersionConflict) and error.current is not None:
+        yield f"It is at version {error.current}."
+        places = [str(each["pointer"]) for each in error.conflicts]
+        if places:
+            yield f"Both sides changed {', '.join(places[:PLACES])}{' and more' if len(places) > PLACES else ''}."
+    elif isinstance(error, RateLimited) and error.retry_after is not None:
+        yield f"The next one may come in {error.retry_after} seconds."
