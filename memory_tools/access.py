@@ -21,6 +21,12 @@ class Scope(StrEnum):
     """Name the person anew in each request, within one organization: for gateways that people call."""
 
 
+def known_scopes(words: Iterable[str]) -> frozenset[Scope]:
+    """Return the scopes among `words`; what is none of ours says nothing here."""
+    given = frozenset(words)
+    return frozenset(scope for scope in Scope if scope in given)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks. Made by a verifier, and never from what a request says of itself."""

@@ -4,6 +4,7 @@ A page of a foreign name can have that name point to 127.0.0.1 (DNS rebinding); 
 name as Host, and as Origin. Checked on every path, whatever address the server listens on.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
@@ -20,12 +21,18 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 MISDIRECTED: Final = 421
 FORBIDDEN: Final = 403
 
+_HOST: Final = re.compile(r"(?P<name>[^\s:@/\[\]]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""A Host header, in small letters: a name or an address, and perhaps a port."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""Ports that clients leave out of Host and Origin."""
+
 
 class KnownHosts:
     """Lets requests through whose Host is known, and whose Origin, if any, is the server's own or one that is allowed.
 
     A host is `name`, which stands for any port of it, or `name:port`; an origin is `https://name` or
-    `https://name:port`. Anything else is answered with 421 (Host) or 403 (Origin), before any other code sees it.
+    `https://name:port`. Anything else is answered with 403 (Origin) or 421 (Host), before any other code sees it.
     """
 
     def __init__(self, app: App, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
@@ -41,22 +48,36 @@ class KnownHosts:
             return
         if scope["type"] == "http":
             hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
-            if len(hosts) != 1 or not self._knows(hosts[0]):
-                await _refuse(send, MISDIRECTED, "This server does not go by that name.")
-                return
-            if len(origins) > 1 or (origins and not self._allows(origins[0], hosts[0])):
+            own = hosts[0] if len(hosts) == 1 and self._knows(hosts[0]) else None
+            if len(origins) > 1 or (origins and not self._allows(origins[0], own)):
                 await _refuse(send, FORBIDDEN, "Pages of that origin may not ask this server.")
+                return
+            if own is None:
+                await _refuse(send, MISDIRECTED, "This server does not go by that name.")
                 return
         await self._app(scope, receive, send)
 
     def _knows(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-        if not colon:
-            return host in self._hosts
-        return port.isascii() and port.isdigit() and (host in self._hosts or name in self._hosts)
+        parts = _HOST.fullmatch(host)
+        return parts is not None and (host in self._hosts or parts["name"] in self._hosts)
 
-    def _allows(self, origin: str, host: str) -> bool:
-        return origin in self._origins or origin in (f"http://{host}", f"https://{host}")
+    def _allows(self, origin: str, own: str | None) -> bool:
+        return origin in self._origins or (own is not None and origin in (f"http://{own}", f"https://{own}"))
+
+
+class OnlyFromHere:
+    """Answers requests from other machines with 403: for an app that asks for no token, wherever it is served."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on what comes from this machine; nobody else reaches a Unix socket, which has no address."""
+        peer = scope.get("client")
+        if scope["type"] == "http" and peer is not None and not is_loopback(peer[0]):
+            await _refuse(send, FORBIDDEN, "Without a token this server answers its own machine alone.")
+            return
+        await self._app(scope, receive, send)
 
 
 def is_loopback(address: str) -> bool:
@@ -70,11 +91,12 @@ def is_loopback(address: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL as a Host header writes it. Raises ValueError where there is none."""
-    host = urlsplit(url).netloc.rpartition("@")[2].lower()
-    if not host:
+    """Return the host of an http or https URL as a Host header writes it. Raises ValueError where there is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{url!r} names no host")
-    return host
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return name if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{name}:{parts.port}"
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

@@ -4,8 +4,8 @@ A level keeps only the members that somebody set. The flow's stand over the orga
 default. On PostgreSQL it is edited with the worker's URL; the application reads it by the exact name and lists nobody.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import reduce
 from typing import Any, Final
@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from storage.canonical import canonical, loads
 from storage.database import Database
 from storage.dialect import begin_to_write, insert_if_new, is_postgresql
-from storage.errors import Conflict, DatabaseError, DatabaseUnavailable, InvalidInput, NotFound
+from storage.errors import Conflict, DatabaseError, InvalidInput, NotFound
 from storage.json_types import Json
 from storage.names import check_name
 from storage.pointer import kind, pointer, shown
@@ -117,7 +117,7 @@ def read_configuration(database: Database, organization: str, flow: str | None =
     Raises InvalidName.
     """
     level = _level(organization, flow)
-    with _connection(database) as connection:
+    with database.connection() as connection:
         return _levels(connection, *level).get(level[1], DEFAULT)
 
 
@@ -129,7 +129,7 @@ def effective_configuration(
     with suppress(NeedsTransaction), database.single_handle() as handle:
         rows = handle.call(_CALL, *level) if database.on_postgresql else handle.execute(_QUERY, level).fetchall()
         return effective(_by_flow(rows).values(), default)
-    with _connection(database) as connection:
+    with database.connection() as connection:
         return effective(_levels(connection, *level).values(), default)
 
 
@@ -143,7 +143,7 @@ def set_configuration(
     """
     level = _level(organization, flow)
     changed = MemoryConfiguration.of(changes).as_json()
-    with _connection(database) as connection:
+    with database.connection() as connection:
         begin_to_write(connection)
         stored = _merge(connection, level, changed, database.clock())
         connection.commit()
@@ -156,7 +156,7 @@ def reset_configuration(database: Database, organization: str, flow: str | None 
     Raises NotFound when nothing was set there, and InvalidName.
     """
     level = _level(organization, flow)
-    with _connection(database) as connection:
+    with database.connection() as connection:
         if connection.execute(sa.delete(configurations).where(*_at(level))).rowcount == 0:
             raise NotFound("nothing is configured there")
 
@@ -173,14 +173,6 @@ def _level(organization: str, flow: str | None) -> _Level:
 def _at(level: _Level) -> tuple[sa.ColumnElement[bool], ...]:
     organization, flow = level
     return configurations.c.organization_id == organization, configurations.c.flow == flow
-
-
-@contextmanager
-def _connection(database: Database) -> Generator[sa.Connection]:
-    if database.closed:
-        raise DatabaseUnavailable("the database was closed")
-    with database.translating(), database.engine.connect() as connection:
-        yield connection
 
 
 def _levels(connection: sa.Connection, organization: str, flow: str) -> dict[str, MemoryConfiguration]:

@@ -215,6 +215,14 @@ class Database:
             self.engine.dispose()
 
     @contextmanager
+    def connection(self) -> Generator[sa.Connection]:
+        """Give a connection on which nobody is bound, for the directory; each statement commits by itself."""
+        if self.closed:
+            raise DatabaseUnavailable("the database was closed")
+        with self.translating(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
     def translating(self) -> Generator[None]:
         """Turn what a driver raises into our errors, without the values a driver's message may hold."""
         try:

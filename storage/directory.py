@@ -87,7 +87,7 @@ def link(database: Database, owner: UUID, kind: str, value: str) -> None:
     is linked already changes nothing. On PostgreSQL it needs the worker's URL.
     """
     value = _checked(kind, value)
-    with database.translating(), database.engine.connect() as connection:
+    with database.connection() as connection:
         if database.on_postgresql:
             holder = connection.scalar(sa.select(sa.func.usermemory.link(owner, kind, value)))
         else:
@@ -106,7 +106,7 @@ def unlink(database: Database, organization: str, kind: str, value: str) -> None
     Raises NotFound when the name points to nobody already. On PostgreSQL it needs the worker's URL.
     """
     value = _checked(kind, value)
-    with database.translating(), database.engine.connect() as connection:
+    with database.connection() as connection:
         if database.on_postgresql:
             gone = connection.scalar(sa.select(sa.func.usermemory.unlink(organization, kind, value)))
         else:
@@ -170,7 +170,7 @@ _KNOWN = "SELECT owner_id FROM identities WHERE organization_id = ? AND kind = ?
 def _resolve_on_sqlite(
     database: Database, asked: tuple[str, str | None, str | None, bool], candidate: UUID | None
 ) -> Resolved | None:
-    with database.translating(), database.engine.connect() as connection:
+    with database.connection() as connection:
         found = _look_up(connection, *asked)
         if candidate is None or (found is not None and not _would_link(connection, found, *asked)):
             return found

@@ -93,6 +93,10 @@ DIRECTORY = {
         (Policy("resolve", "SELECT", "resolver", "true"), Policy("edit", "ALL", "worker", "true", "true")),
         {"resolver": "SELECT", "worker": "SELECT INSERT UPDATE DELETE"},
     ),
+    "api_keys": TableRights(
+        (Policy("resolve", "SELECT", "resolver", "true"), Policy("edit", "ALL", "worker", "true", "true"), _WIPE),
+        {"resolver": "SELECT", "worker": "SELECT INSERT UPDATE(revoked_at)", "eraser": "SELECT DELETE"},
+    ),
 }
 
 EVERYONE = "app worker resolver eraser"
@@ -111,6 +115,7 @@ _BOUND = Function("owner", "sql STABLE", EVERYONE)
 _SIGNED_IN = Function("resolver", f"sql STABLE SECURITY DEFINER {_PLAIN}", "app worker eraser")
 _HOT = Function("owner", "plpgsql VOLATILE", "app worker")
 _FOR_ALL = Function("resolver", f"plpgsql VOLATILE SECURITY DEFINER {_PLAIN}", "app worker")
+_LOOK_UP = _FOR_ALL._replace(form=f"sql STABLE SECURITY DEFINER {_PLAIN}")
 _FOR_OPERATORS = _FOR_ALL._replace(roles="worker")
 
 FUNCTIONS = {
@@ -121,7 +126,8 @@ FUNCTIONS = {
     "resolve(text,text,text,boolean,uuid)": _FOR_ALL,
     "link(uuid,text,text)": _FOR_OPERATORS,
     "unlink(text,text,text)": _FOR_OPERATORS._replace(form=f"sql VOLATILE SECURITY DEFINER {_PLAIN}"),
-    "configuration(text,text)": _FOR_ALL._replace(form=f"sql STABLE SECURITY DEFINER {_PLAIN}"),
+    "configuration(text,text)": _LOOK_UP,
+    "api_key(text)": _LOOK_UP._replace(roles="app"),
     "erase(uuid)": _FOR_ALL._replace(owner="eraser"),
     "read_head(uuid)": _HOT,
     "read_chain(uuid,bigint)": _HOT,
@@ -134,12 +140,13 @@ SUPABASE_FUNCTIONS = {"signed_in_owner()": _SIGNED_IN, "signed_in_owners()": _SI
 """Only where `auth.uid()` was there when the schema was migrated."""
 
 BODIES: dict[str, str] = {
+    "api_key": "241ed540f8da41a778c1d04e0876c1c83133809e17b97d2eed6a94a8ee51facf",
     "bind": "87f0ecc805a4b69114a778b1feacac8e08f48a3404e94255498d2088971a2606",
     "bind_to_write": "3a414557ac2d975e6790bdd0708828086899dfd1aad0bbe28fe4dd1914c6bf3b",
     "bound_owner": "e5a90353476413923a2b9da4f0e699d265162141285fe13661c353c9328e6365",
     "bound_owners": "f2bc8ab107af8c136b5e01bcff726c70c1e3f4a24405d6ae6a71eb2d3f0534aa",
     "configuration": "b76ee33ac57ec621f01fbfdbe03cf315cb2df9175f36c06b12e9dd6062e2b156",
-    "erase": "3dec7af5bcd1f04898b31bef87a8ce3270baf7b20aaf7ecf4e98790c1aeea287",
+    "erase": "0d75f02b1d64899508add27dac07c7dab0b4142cd96d7499e03ab7726c08f502",
     "link": "08d798537e7e6e71bbbdab6dcd00250502b681a37c45f1cf954d63cf458de106",
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",
     "read_head": "c4938281a7a02882b90215125532cf6f53479ca6679ead658431e8cc80f0aca3",

@@ -152,6 +152,25 @@ configurations = sa.Table(
 """What an organization or one of its flows allows, about nobody in particular. The flow `''` is the organization's own;
 `settings` are the members that were set, as canonical JSON."""
 
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", Ordered, primary_key=True),
+    sa.Column("digest", Ordered, nullable=False),
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("owner_id", sa.Uuid(), sa.ForeignKey("owners.id")),
+    sa.Column("name", Ordered),
+    sa.Column("scopes", Ordered, nullable=False),
+    _moment("created_at"),
+    sa.Column("expires_at", Instant()),
+    sa.Column("revoked_at", Instant()),
+    sa.UniqueConstraint("digest"),
+    sa.Index(None, "owner_id"),
+    info={"class": "directory"},
+)
+"""Who may ask at a door. The key of one person hangs on the owner and is erased with them; one without an owner acts
+for others. `digest` is the SHA-256 of the whole key, which itself is nowhere."""
+
 items = sa.Table(
     "items",
     metadata,

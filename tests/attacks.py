@@ -8,6 +8,7 @@ import sqlalchemy as sa
 COLUMNS = {
     "owners": "organization_id",
     "identities": "value",
+    "api_keys": "name",
     "conversations": "name",
     "cursors": "purpose",
     "items": "value",

@@ -156,6 +156,10 @@ MUTANTS = {
         "REVOKE SELECT ON usermemory.items FROM usermemory_eraser",
         "table usermemory.items should have the right SELECT for usermemory_eraser",
     ),
+    "API keys for the application": (
+        "GRANT SELECT ON usermemory.api_keys TO usermemory_app",
+        "table usermemory.api_keys has the right SELECT for usermemory_app",
+    ),
     "CREATE in the schema": (
         "GRANT CREATE ON SCHEMA usermemory TO usermemory_app",
         "schema usermemory has the right CREATE for usermemory_app",
@@ -242,6 +246,10 @@ MUTANTS = {
     "link for the application": (
         "GRANT EXECUTE ON FUNCTION usermemory.link(uuid, text, text) TO usermemory_app",
         "function usermemory.link(uuid,text,text) has the right EXECUTE for usermemory_app",
+    ),
+    "names by API keys for the worker": (
+        "GRANT EXECUTE ON FUNCTION usermemory.api_key(text) TO usermemory_worker",
+        "function usermemory.api_key(text) has the right EXECUTE for usermemory_worker",
     ),
     "erase of a superuser": (
         "ALTER FUNCTION usermemory.erase(uuid) OWNER TO postgres",

@@ -31,6 +31,7 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 SHOWN = {
     "agent.py": ("monday", "I will.", "tuesday", "You are Ada, and I speak slowly.", "'tone': 'slowly'"),
     "daily_run.py": ("anna   recall", "bob    failed: RuntimeError", "cleo   saved", "{'saved': 2, 'failed': 1}"),
+    "mcp_agent.py": ("stdio", "I will keep that in mind.", "http", "A cup of tea, as always?"),
     "update_subgraph.py": (
         "saved as version 2",
         "saved as version 3",

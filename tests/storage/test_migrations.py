@@ -24,6 +24,9 @@ from tests.postgres import Cluster
 VERSIONS = sorted((Path(__file__).parents[2] / "storage" / "migrations" / "versions").glob("[0-9]*.py"))
 
 CONSTRAINTS = """
+api_keys_digest_key UNIQUE (digest)
+api_keys_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
+api_keys_pkey PRIMARY KEY (id)
 configurations_pkey PRIMARY KEY (organization_id, flow)
 conversations_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 conversations_owner_id_id_key UNIQUE (owner_id, id)
@@ -59,6 +62,7 @@ CHECKS = {
 }
 
 INDEXES = """
+CREATE INDEX api_keys_owner_id_idx ON api_keys (owner_id)
 CREATE INDEX identities_owner_id_idx ON identities (owner_id)
 CREATE INDEX owners_survivor_id_idx ON owners (survivor_id)
 CREATE INDEX snapshots_checkpoints_idx ON snapshots (owner_id, created_at, version) WHERE checkpoint IS NOT NULL
@@ -66,6 +70,9 @@ CREATE INDEX snapshots_checkpoints_idx ON snapshots (owner_id, created_at, versi
 """Those that stand for no key."""
 
 POLICIES = """
+api_keys edit FOR ALL TO worker USING true WITH CHECK true
+api_keys resolve FOR SELECT TO resolver USING true
+api_keys wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
 configurations edit FOR ALL TO worker USING true WITH CHECK true
 configurations resolve FOR SELECT TO resolver USING true
 conversations add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())

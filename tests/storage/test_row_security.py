@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 
+from storage.api_keys import create_api_key
 from storage.configuration import set_configuration
 from storage.database import Database
 from storage.directory import erase, resolve
@@ -64,16 +65,35 @@ def backend() -> str:
     return "postgresql"
 
 
+ADA = Identity.of(organization="alice-organization", user="alice-user")
+
+
 @pytest.fixture
-def scene(database: Database, database_url: str, superuser: sa.Engine) -> Scene:
-    ada = resolve(database, Identity.of(organization="alice-organization", user="alice-user")).owner
+def scene(database: Database, operators_database: Database, database_url: str, superuser: sa.Engine) -> Scene:
+    ada = resolve(database, ADA).owner
     bob, eve = (resolve(database, Identity.of(user=name)).owner for name in ("bob", "eve"))
     furnish(database, ada, "alice", "secret")
     furnish(database, bob, "bob", "own")
+    give_key(operators_database, "alice-digest", ADA)
+    give_key(operators_database, "bobs-digest", Identity.of(user="bob"))
     erase(database, eve)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
     return Scene(database_url, ada, bob, eve)
+
+
+def give_key(operators_database: Database, digest: str, identity: Identity | None) -> None:
+    """Make a key whose id and name tell it by its digest; without an identity one that acts for others."""
+    organization = "acme" if identity is None else identity.organization
+    create_api_key(
+        operators_database,
+        key_id=f"{digest}-id",
+        digest=digest,
+        organization=organization,
+        scopes="memory:read",
+        identity=identity,
+        name=f"{digest}-name",
+    )
 
 
 @pytest.fixture
@@ -288,6 +308,80 @@ class TestConfigurations:
         with psycopg.connect(worker_url) as connection:
             edited = connection.execute("UPDATE usermemory.configurations SET settings = '{}'")
             assert edited.rowcount == 4
+
+
+class TestApiKeys:
+    """The application learns whose a key is by its exact digest, and never which keys there are."""
+
+    @pytest.fixture(autouse=True)
+    def a_key_that_acts_for_others(self, operators_database: Database) -> None:
+        give_key(operators_database, "gateways-digest", None)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT * FROM usermemory.api_keys",
+            "SELECT count(*) FROM usermemory.api_keys WHERE digest = 'bobs-digest'",
+            "INSERT INTO usermemory.api_keys VALUES ('id', 'digest', 'acme', '{bob}', NULL, '', now())",
+            "UPDATE usermemory.api_keys SET revoked_at = NULL",
+            "UPDATE usermemory.api_keys SET owner_id = '{ada}'",
+            "DELETE FROM usermemory.api_keys",
+            "TRUNCATE usermemory.api_keys",
+            "COPY usermemory.api_keys TO STDOUT",
+        ],
+    )
+    def test_the_application_has_no_right_to_the_table(
+        self, scene: Scene, contents: Callable[[], Contents], statement: str
+    ) -> None:
+        before = contents()
+        for first in ("SELECT 1", f"SELECT usermemory.bind('{scene.bob}')"):
+            with psycopg.connect(scene.url) as connection:
+                connection.execute(first.encode())
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement.format(ada=scene.ada, bob=scene.bob).encode())
+        assert contents() == before
+
+    @pytest.mark.parametrize(
+        ("digest", "seen"),
+        [
+            ("bobs-digest", ("bobs-digest-id", "default", "user", "bob")),
+            ("gateways-digest", ("gateways-digest-id", "acme", None, None)),
+            ("BOBS-DIGEST", None),
+            ("bobs-diges_", None),
+            ("%", None),
+            ("' OR true --", None),
+            ("", None),
+            (None, None),
+        ],
+    )
+    def test_the_function_shows_the_key_of_exactly_that_digest(
+        self, scene: Scene, digest: str | None, seen: tuple[str | None, ...] | None
+    ) -> None:
+        with psycopg.connect(scene.url) as connection:
+            wanted = "SELECT id, organization, kind, value FROM usermemory.api_key(%s)"
+            assert connection.execute(wanted, (digest,)).fetchone() == seen
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT * FROM usermemory.api_key('bobs-digest')",
+            "UPDATE usermemory.api_keys SET digest = 'mine'",
+            "UPDATE usermemory.api_keys SET owner_id = NULL",
+            "UPDATE usermemory.api_keys SET scopes = 'memory:act-as'",
+            "DELETE FROM usermemory.api_keys",
+        ],
+    )
+    def test_the_worker_learns_nobodys_name_by_a_key_and_changes_none(
+        self, scene: Scene, worker_url: str, contents: Callable[[], Contents], statement: str
+    ) -> None:
+        before = contents()
+        with psycopg.connect(worker_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement.encode())
+        assert contents() == before
+
+    def test_the_worker_sees_and_revokes_all_of_them(self, scene: Scene, worker_url: str) -> None:
+        with psycopg.connect(worker_url) as connection:
+            assert connection.execute("UPDATE usermemory.api_keys SET revoked_at = now()").rowcount == 3
 
 
 class TestWorker:

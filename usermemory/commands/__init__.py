@@ -15,6 +15,8 @@ COMMANDS = {
     "items": "Keep small JSON values under namespace and key.",
     "profile": "Keep the one text about a person.",
     "configuration": "Say what memory may do in an organization and in its flows.",
+    "keys": "Make and revoke API keys for those who ask over HTTP.",
+    "mcp": "Serve a person's memory to MCP clients: Claude, Cursor, VS Code, or an agent of your own.",
     "migrate": "Bring a database to the schema this program needs.",
     "doctor": "Examine the database and say what is wrong with it.",
 }

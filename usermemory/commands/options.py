@@ -69,9 +69,41 @@ def on_database(command: Callable[..., None]) -> Callable[..., None]:
     return database_option(json_option(run))
 
 
+def perhaps_naming_a_person(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--user`, `--phone`, `--region`, `--organization`; the command is called with all four.
+
+    Who is named here and now is meant, not who the shell was set up for: `--phone` wins over a user id that stands only
+    in the environment.
+    """
+
+    @wraps(command)
+    def run(user: str | None, phone: str | None, **rest: Any) -> None:
+        if phone is not None and _only_in_environment("user") and not _only_in_environment("phone"):
+            user = None
+        command(user=user, phone=phone, **rest)
+
+    for option in reversed(_whose):
+        run = option(run)
+    return run
+
+
+def naming_a_person(command: Callable[..., None]) -> Callable[..., None]:
+    """Do the same, and raise NoIdentity where nobody is named."""
+
+    @perhaps_naming_a_person
+    @wraps(command)
+    def run(user: str | None, phone: str | None, **rest: Any) -> None:
+        if user is None and phone is None:
+            raise NoIdentity("Nobody was named: give --user, --phone, or both.")
+        command(user=user, phone=phone, **rest)
+
+    return run
+
+
 def for_person(command: Callable[..., None]) -> Callable[..., None]:
     """Add `--user`, `--phone`, `--organization`, `--database`, `--json`; the command gets a UserMemory and a Screen."""
 
+    @naming_a_person
     @on_database
     @wraps(command)
     def run(
@@ -83,19 +115,14 @@ def for_person(command: Callable[..., None]) -> Callable[..., None]:
         organization: str,
         **rest: Any,
     ) -> None:
-        if phone is not None and _only_in_environment("user") and not _only_in_environment("phone"):
-            user = None  # who is named here and now is meant, not who the shell was set up for
-        if user is None and phone is None:
-            raise NoIdentity("Nobody was named: give --user, --phone, or both.")
         with Memory.open(url, through="cli", default_region=region) as memory:
-            command(person=_bound(memory, user, phone, organization), screen=screen, **rest)
+            command(person=bound(memory, user, phone, organization), screen=screen, **rest)
 
-    for option in reversed(_whose):
-        run = option(run)
     return run
 
 
-def _bound(memory: Memory, user: str | None, phone: str | None, organization: str) -> UserMemory:
+def bound(memory: Memory, user: str | None, phone: str | None, organization: str) -> UserMemory:
+    """Return the memory of the person whom the options name. Raises NoIdentity and InvalidIdentity."""
     try:
         return memory.of(user=user, phone=phone, organization=organization)
     except NoIdentity:
