@@ -1,11 +1,10 @@
 """A LangGraph agent that uses memory through the MCP server: over stdio on Monday, over HTTP on Tuesday.
 
-    pip install 'langchain[mcp]'
     python examples/mcp_agent.py
 
-The server is a process of its own, so the agent may run anywhere, and whose memory it is was decided where the server
-was started. A stand-in answers, so that no key is needed. Memory is in memory.db of the current folder, or where
-USERMEMORY_DATABASE says.
+It needs `langchain[mcp]`. The server is a process of its own, so the agent may run anywhere, and whose memory it is was
+decided where the server was started. A stand-in answers, so that no key is needed. Memory is in memory.db of the
+current folder, or where USERMEMORY_DATABASE says.
 """
 
 import asyncio
@@ -69,7 +68,7 @@ def http_server() -> Iterator[str]:
 async def main() -> None:
     """Talk twice. The second agent has another server, and the same memory."""
     print("stdio  Ada    I drink tea.")
-    print("       Agent ", await talk(StdioTransport(sys.executable, SERVE), "I drink tea."))
+    print("       Agent ", await talk(StdioTransport(sys.executable, SERVE, keep_alive=False), "I drink tea."))
     with http_server() as address:
         print("http   Ada    What shall I have?")
         print("       Agent ", await talk(address, "What shall I have?"))
