@@ -1,12 +1,14 @@
 """Failures: how an error is told to a model: one line that begins with the stable code and says what to do next."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, TextContent
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from memory_tools.visible import visible
 from storage.errors import (
@@ -19,6 +21,7 @@ from storage.errors import (
     MemoryDisabled,
     NotFound,
     RateLimited,
+    TimedOut,
     TooLarge,
     Unauthenticated,
     UserMemoryError,
@@ -50,6 +53,8 @@ _NEXT: Final[Mapping[type[UserMemoryError], str]] = {
 }
 """What to do next, by the nearest class of an error. The others say it themselves."""
 
+_KIND: Final = re.compile(r"(constrained-)?(str|int|bool|datetime)|union\[.*\]")
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,8 +69,8 @@ def told(error: UserMemoryError) -> str:
 def misasked(error: ValidationError) -> InvalidInput:
     """Return what is wrong with the arguments, without repeating them."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    shown = [f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in faults[:PLACES]]
-    return InvalidInput("; ".join(shown))
+    shown = [f"{_place(each)}: {each['msg']}" for each in faults if each["type"] != "none_required"]
+    return InvalidInput("; ".join(shown[:PLACES]))
 
 
 def failed(line: str) -> CallToolResult:
@@ -75,13 +80,22 @@ def failed(line: str) -> CallToolResult:
 
 def refused(error: UserMemoryError) -> MCPError:
     """Return the error of anything that is not a tool; its data holds the code for programs."""
-    return MCPError(INVALID_PARAMS, told(error), {"code": error.code})
+    code = INTERNAL_ERROR if isinstance(error, DatabaseError | TimedOut) else INVALID_PARAMS
+    return MCPError(code, told(error), {"code": error.code})
 
 
 def unforeseen(name: str, error: Exception) -> str:
     """Log what kind of error nobody foresaw, without its text, and return what is told of it."""
     _log.error("%s failed: %s", name, type(error).__name__)
     return UNFORESEEN
+
+
+def _place(fault: ErrorDetails) -> str:
+    """Return the place of an argument, without what pydantic calls the kinds of values that it may have."""
+    parts = list(map(str, fault["loc"]))
+    while len(parts) > 1 and _KIND.fullmatch(parts[-1]) and fault["type"] != "extra_forbidden":
+        parts.pop()
+    return ".".join(parts) or "arguments"
 
 
 def _sentence(text: str) -> str:

@@ -24,13 +24,24 @@ OMISSIONS: Final = 8
 """Places that were left out which are named."""
 
 _LEAST_ROOM: Final = 24
-"""Tokens that are worth a part of a value."""
+"""Tokens that are worth a part of a value, with its name."""
 
-_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]{1,3}|[^\x00-\x7f]|[ \t]+|[^A-Za-z0-9\s\x80-\U0010ffff]{1,2}|\s")
-"""What a tokenizer takes together: a word, three digits, two signs; of any other script a character at a time."""
+_ORDINARY: Final = (
+    "\x80-\u06ff\u0900-\u0e7f\u1000-\u10ff\u1780-\u17ff\u1e00-\u206f"
+    "\u2190-\u21ff\u3000-\u9fff\uac00-\ud7ff\uff00-\uffef"
+)
+"""Characters of scripts that tokenizers know well, and punctuation."""
 
-_LONGEST: Final = 5
-"""Letters that make one token, reckoned low: long words of some languages are cut that often."""
+_TOKEN = re.compile(
+    "(?<=[0-9])[A-Za-z]{1,2}|(?<=[a-z])[A-Z]|(?<=[a-z]{10})[a-z]{1,2}"  # keys and digests hold no words
+    "|[A-Z]?[a-z]{1,5}|[A-Z]{1,2}(?![a-z])|[0-9]{1,3}"
+    r"|[ \t]{1,4}(?=[ \t0-9])|[\n\r\f\v]"  # a single space goes with the word behind it
+    r'|["\\{}\[\],:.]{1,2}'  # the signs of JSON come in pairs
+    rf"|[^A-Za-z0-9\s\x80-\U0010ffff]|[{_ORDINARY}]"
+)
+"""What a tokenizer may make one token of."""
+
+_RARE = re.compile(rf"[^\x00-\x7f{_ORDINARY}]")
 
 
 def tokens(text: str) -> int:
@@ -38,13 +49,10 @@ def tokens(text: str) -> int:
 
     There are as many tokenizers as models: `benchmarks/mcp.py` compares it with one of them (o200k_base).
     """
-    count = 0
-    for piece in _PIECE.findall(text):
-        if piece.isascii():
-            count += 0 if piece[0] in " \t" else -(-len(piece) // _LONGEST)
-        else:
-            count += 1 if len(piece.encode()) < 4 else 2
-    return count
+    count = len(_TOKEN.findall(text))
+    if text.isascii():
+        return count
+    return count + sum(2 if "\U0001f000" <= rare < "\U0001fb00" else len(rare.encode()) for rare in _RARE.findall(text))
 
 
 def size(value: Json) -> int:
@@ -68,7 +76,7 @@ class Fitted:
 
     value: Json
     omitted: list[str] = field(default_factory=list)
-    """Places and what was left out there, such as `/parts: 3 of 40 members`."""
+    """Places that were left out, such as `/parts/7`, or how much of them, such as `/parts: entries 3 to 39`."""
 
 
 def fitted(value: Json, room: int, place: str = "") -> Fitted:
@@ -88,24 +96,24 @@ def fitted(value: Json, room: int, place: str = "") -> Fitted:
 def _members(value: dict[str, Json], room: int, place: str) -> Fitted:
     """All members have the same right to the room, and what a small one leaves is for the others."""
     sizes = {name: size({name: member}) for name, member in value.items()}
-    shown = Fitted({})
-    waiting, left = len(sizes), room
+    left = room
     kept: dict[str, Json] = {}
-    for name in sorted(sizes, key=lambda each: sizes[each]):
-        share = left // waiting
-        waiting -= 1
+    omitted: dict[str, list[str]] = {}
+    for done, name in enumerate(sorted(sizes, key=sizes.__getitem__)):
+        share = min(left, max(left // (len(sizes) - done), _LEAST_ROOM))
+        inside = share - size({name: None})
+        here = f"{place}/{escape(name)}"
         if sizes[name] <= share:
             kept[name] = value[name]
-            left -= sizes[name]
-        elif share >= _LEAST_ROOM:
-            part = fitted(value[name], share - tokens(name) - 3, f"{place}/{escape(name)}")
-            kept[name] = part.value
-            shown.omitted += part.omitted
-            left -= size({name: part.value})
-    shown.value = {name: kept[name] for name in value if name in kept}
-    if len(kept) < len(value):
-        shown.omitted.append(f"{place or '/'}: {len(value) - len(kept)} of {len(value)} members")
-    return shown
+        elif inside >= _LEAST_ROOM // 2 and isinstance(value[name], dict | list | str):
+            part = fitted(value[name], inside, here)
+            kept[name], omitted[name] = part.value, part.omitted
+        else:
+            omitted[name] = [here]
+            continue
+        left -= size({name: kept[name]})
+    shown: dict[str, Json] = {name: kept[name] for name in value if name in kept}
+    return Fitted(shown, [each for name in value for each in omitted.get(name, [])])
 
 
 def _entries(value: list[Json], room: int, place: str) -> Fitted:
@@ -115,17 +123,22 @@ def _entries(value: list[Json], room: int, place: str) -> Fitted:
         if room < 0:
             break
         kept.append(entry)
-    if not kept and isinstance(value[0], dict | list | str) and room + size(value[0]) >= _LEAST_ROOM:
-        first = fitted(value[0], room + size(value[0]), f"{place}/0")
+    left = room + size(value[0]) if value and not kept else 0
+    if left >= _LEAST_ROOM and isinstance(value[0], dict | list | str):
+        first = fitted(value[0], left, f"{place}/0")
         return Fitted([first.value], [*first.omitted, *_rest(len(value), 1, place)])
     return Fitted(kept, list(_rest(len(value), len(kept), place)))
 
 
 def _rest(count: int, shown: int, place: str) -> Iterator[str]:
     if shown < count:
-        yield f"{place or '/'}: entries {shown} to {count - 1}"
+        yield f"{_of(place)}entries {shown} to {count - 1}"
 
 
 def _beginning(text: str, room: int, place: str) -> Fitted:
     end = bisect_right(range(1, len(text)), room - 2, key=lambda length: size(text[:length]))
-    return Fitted(text[:end] + "…", [f"{place or '/'}: {len(text) - end} of {len(text)} characters"])
+    return Fitted(text[:end] + "…", [f"{_of(place)}{len(text) - end} of {len(text)} characters"])
+
+
+def _of(place: str) -> str:
+    return f"{place}: " if place else ""

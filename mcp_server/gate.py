@@ -10,8 +10,9 @@ from typing import Any, Final
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCResponse
 
 from mcp_server.failures import failed, told
-from storage.canonical import parse
+from storage.canonical import INTEGER_LIMIT, parse
 from storage.errors import TooLarge, UserMemoryError
+from storage.refusals import is_unicode
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of one message."""
@@ -47,4 +48,10 @@ def _asked(message: bytes | str) -> tuple[object, str | int | None]:
     if not isinstance(read, dict):
         return None, None
     identifier = read.get("id")
-    return read.get("method"), identifier if isinstance(identifier, str) or type(identifier) is int else None
+    return read.get("method"), identifier if _can_be_sent_back(identifier) else None
+
+
+def _can_be_sent_back(identifier: object) -> bool:
+    if isinstance(identifier, str):
+        return is_unicode(identifier)
+    return type(identifier) is int and abs(identifier) < INTEGER_LIMIT

@@ -5,7 +5,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
 from mcp.server import MCPServer
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.server.mcpserver.resources import ResourceSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
@@ -17,7 +16,7 @@ from memory_tools.access import Scope
 from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from storage.canonical import dumps
-from storage.errors import InvalidInput, NotFound, TimedOut, UserMemoryError
+from storage.errors import InvalidInput, TimedOut, UserMemoryError
 
 Answer = TypeVar("Answer")
 
@@ -40,8 +39,6 @@ def reading(seconds: float) -> Reading[Any]:
                 return await asking.memory.threads.run(lambda: question(asking.person(Scope.READ)))
         except TimeoutError:
             raise refused(TimedOut()) from None
-        except NotFound as error:
-            raise ResourceNotFoundError(str(error)) from None
         except UserMemoryError as error:
             raise refused(error) from None
         except Exception as error:  # noqa: BLE001 - a door: nothing internal may leak through it

@@ -11,7 +11,8 @@ from mcp.server.caching import CacheHint
 
 from mcp_server.asker import recognizing
 from mcp_server.completions import add_completions
-from mcp_server.events import PersonalBus
+from mcp_server.door import guarding
+from mcp_server.events import PersonalBus, streaming
 from mcp_server.fitting import ANSWER_TOKENS, LEAST_TOKENS, MOST_TOKENS
 from mcp_server.pace import PACE, pacing
 from mcp_server.prompts import add_prompts
@@ -72,7 +73,7 @@ def create_server(
             version=version("usermemory"),
             tools=[memory_tool(each, answer_tokens=answer_tokens, seconds=seconds) for each in offered(tools)],
             subscriptions=PersonalBus(),
-            middleware=[recognizing(memory, person, flow), pacing(pace)],
+            middleware=[guarding(), recognizing(memory, person, flow), pacing(pace), streaming()],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=TOOL_LIST_SECONDS * 1000, scope="public"),
                 "prompts/list": CacheHint(ttl_ms=TOOL_LIST_SECONDS * 1000, scope="public"),

@@ -1,7 +1,9 @@
 """stdio: serve one client through this process's standard streams, until it closes them."""
 
+import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
@@ -15,7 +17,23 @@ from mcp.shared.message import SessionMessage
 
 from mcp_server.gate import BODY_LIMIT, objection
 
+GRACE_SECONDS: Final = 1.0
+"""How long the process may still take once it has served: to close its memory, and for threads to end."""
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 _CHUNK: Final = 64 * 1024
+
+
+def run_stdio(server: MCPServer[Any]) -> None:
+    """Serve as `serve_stdio` does; GRACE_SECONDS later the process is gone. For a process that does nothing else."""
+    try:
+        asyncio.run(serve_stdio(server))
+    except KeyboardInterrupt:
+        _end_soon(INTERRUPTED)
+        raise
+    _end_soon(0)
 
 
 async def serve_stdio(server: MCPServer[Any]) -> None:
@@ -26,6 +44,13 @@ async def serve_stdio(server: MCPServer[Any]) -> None:
         # The SDK offers no way to run a server on streams of one's own but through the one below it.
         lowlevel = server._lowlevel_server
         await lowlevel.run(read, write, lowlevel.create_initialization_options())
+
+
+def _end_soon(status: int) -> None:
+    """End even though a thread still waits, for a lock of the database or for standard input: Python would join it."""
+    end = threading.Timer(GRACE_SECONDS, os._exit, [status])
+    end.daemon = True
+    end.start()
 
 
 def _taken_standard_input() -> BinaryIO:

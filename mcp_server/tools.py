@@ -56,7 +56,7 @@ def memory_tool(operation: Operation[Any, Any], *, answer_tokens: int, seconds: 
             return failed(told(error))
         except Exception as error:  # noqa: BLE001 - a door: nothing internal may leak through it
             return failed(unforeseen(operation.name, error))
-        for uri in changed(operation, result):
+        for uri in changed(operation, given, result):
             await ctx.notify_resource_updated(uri)
         return result
 

@@ -255,3 +255,54 @@ def test_one_statement_and_a_transaction_do_the_same(clocked: Database, ada: UUI
         alone = visit(stores)
     with clocked.begin(bob) as stores:
         assert visit(stores) == alone
+
+
+def test_namespaces_are_those_with_something_in_them_in_the_order_of_code_points(
+    database: Database, ada: UUID, bob: UUID
+) -> None:
+    with database.begin(bob) as stores:
+        stores.items.set("of bob", "x", 1)
+    with database.begin(ada) as stores:
+        assert stores.items.namespaces() == []
+        for key in KEYS:
+            for number in range(3):
+                stores.items.set(key, str(number), number)
+        assert stores.items.namespaces() == sorted(KEYS)
+        stores.items.set("gone", "x", 1)
+        stores.items.delete("gone", "x")
+        assert stores.items.namespaces("g") == []
+        assert stores.items.namespaces(limit=2) == sorted(KEYS)[:2]
+
+
+def test_keys_are_those_of_one_namespace_in_the_order_of_code_points(database: Database, ada: UUID, bob: UUID) -> None:
+    with database.begin(bob) as stores:
+        stores.items.set("all", "of bob", 1)
+    with database.begin(ada) as stores:
+        assert stores.items.keys("all") == []
+        for key in KEYS:
+            stores.items.set("all", key, 1)
+        stores.items.set("default", "other", 1)
+        assert stores.items.keys("all") == sorted(KEYS)
+        assert stores.items.keys("all", limit=3) == sorted(KEYS)[:3]
+        assert stores.items.keys() == ["other"]
+
+
+@pytest.mark.parametrize("beginning", ["", "a", "a ", "%", "_", "*", "\\", "'", "日", "😀", "é", "A", "\uffff"])
+def test_names_that_begin_so_are_found_and_nothing_is_a_pattern(database: Database, ada: UUID, beginning: str) -> None:
+    with database.begin(ada) as stores:
+        for key in KEYS:
+            stores.items.set("all", key, 1)
+            stores.items.set(key, "x", 1)
+        wanted = sorted(key for key in KEYS if key.startswith(beginning))
+        assert stores.items.keys("all", beginning) == wanted
+        assert [each for each in stores.items.namespaces(beginning) if each != "all"] == wanted
+
+
+@pytest.mark.parametrize("beginning", [" a", "\0", "e\u0301", "\ud800", "x" * 257])
+def test_what_no_name_begins_with_is_refused(database: Database, ada: UUID, beginning: str) -> None:
+    with database.read(ada) as stores:
+        for search in (stores.items.namespaces, lambda text: stores.items.keys("all", text)):
+            with pytest.raises(InvalidName):
+                search(beginning)
+        with pytest.raises(InvalidName):
+            stores.items.keys(" x")

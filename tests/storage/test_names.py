@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidName
-from storage.names import check_name
+from storage.names import check_beginning, check_name, following
 
 ORDINARY = [
     "a",
@@ -164,3 +164,40 @@ def test_every_accepted_name_can_be_printed_and_stored(text: str) -> None:
     assert len(name.encode()) <= 1_024
     assert name == name.strip()
     assert "\0" not in name
+
+
+@pytest.mark.parametrize("beginning", ["", "a", "a ", "%", "_", "山田　", "x" * 255])
+def test_a_beginning_is_what_a_name_can_begin_with(beginning: str) -> None:
+    assert check_beginning(beginning) == beginning
+
+
+@pytest.mark.parametrize("beginning", [" a", "\0", "a\n", "e\u0301", "\ud800", "\u200b", "x" * 257])
+def test_what_no_name_can_begin_with_is_no_beginning(beginning: str) -> None:
+    with pytest.raises(InvalidName, match="The beginning of a name "):
+        check_beginning(beginning)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "behind"),
+    [
+        ("a", "b"),
+        ("az", "a{"),
+        ("\ud7ff", "\ue000"),
+        ("a\U0010ffff", "b"),
+        ("a\U0010ffff\U0010ffff", "b"),
+        ("\U0010ffff", None),
+        ("", None),
+    ],
+)
+def test_what_follows_a_beginning_is_behind_all_that_begin_so(beginning: str, behind: str | None) -> None:
+    assert following(beginning) == behind
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+
+
+@given(texts, texts)
+def test_what_begins_so_is_between_the_beginning_and_what_follows(beginning: str, text: str) -> None:
+    behind = following(beginning)
+    inside = beginning <= text and (behind is None or text < behind)
+    assert inside == text.startswith(beginning)
