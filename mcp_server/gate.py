@@ -11,7 +11,7 @@ from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSO
 
 from mcp_server.failures import failed, told
 from storage.canonical import INTEGER_LIMIT, parse
-from storage.errors import TooLarge, UserMemoryError
+from storage.errors import InvalidInput, InvalidJson, UserMemoryError
 from storage.refusals import is_unicode
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
@@ -25,13 +25,15 @@ def objection(message: bytes | str) -> JSONRPCError | JSONRPCResponse | None:
     protocol.
     """
     try:
-        parse(message, limit=BODY_LIMIT)
+        read = parse(message, limit=BODY_LIMIT)
+        if not (isinstance(read, dict) and read.get("jsonrpc") == "2.0"):  # over stdio the SDK would say nothing
+            raise InvalidInput("a message is one JSON-RPC 2.0 object")
     except UserMemoryError as error:
         method, identifier = _asked(message)
         if method == "tools/call" and identifier is not None:
             result = failed(told(error)).model_dump(mode="json", by_alias=True, exclude_none=True)
             return JSONRPCResponse(jsonrpc="2.0", id=identifier, result=result)
-        code = INVALID_REQUEST if isinstance(error, TooLarge) else PARSE_ERROR
+        code = PARSE_ERROR if isinstance(error, InvalidJson) else INVALID_REQUEST
         data = ErrorData(code=code, message=told(error), data={"code": error.code})
         return JSONRPCError(jsonrpc="2.0", id=identifier, error=data)
     return None

@@ -149,13 +149,13 @@ class Database:
     def single_handle(self) -> Generator[Any]:
         """Give what one statement runs on, for the module that looks people up before anybody is bound."""
         self._require_open()
-        single = self.singles.take()
-        try:
-            with self.translating():
+        with self.translating():
+            single = self.singles.take()
+            try:
                 yield single.handle
-        except BaseException:
-            self.singles.discard(single)
-            raise
+            except BaseException:
+                self.singles.discard(single)
+                raise
         self.singles.give_back(single)
 
     @contextmanager

@@ -54,7 +54,7 @@ def check_name(value: str, what: str) -> str:
 
 def check_beginning(value: str) -> str:
     """Return `value` if a name can begin with it. Raises InvalidName."""
-    check_name(f"{value}x", "beginning of a name")
+    check_name(value if value and not value[-1].isspace() else f"{value}x", "beginning of a name")
     return value
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from memory_tools.memory import UserMemory
 from memory_tools.operation import UNSAID, Audience, Effect, Input, Omittable, PageSize, operation
@@ -23,7 +23,17 @@ CHANGES_LIMIT = 100
 Number = Annotated[int, Field(ge=0, le=VERSION_LIMIT), UNSAID]
 """The number of a version; a model need not read how large it may be."""
 
-Moment = Annotated[int | datetime, WithJsonSchema({"type": ["integer", "string"]})]
+
+def _no_timestamp(value: Any) -> Any:
+    """Take digits for a version, and refuse other numbers: pydantic would count them as seconds since 1970."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        return int(value)
+    if isinstance(value, bool | float) or (isinstance(value, str) and value.strip("+-0123456789._ ") == ""):
+        raise ValueError("a version is a whole number, and a time is written as 2026-11-20T09:00+00:00")
+    return value
+
+
+Moment = Annotated[int | datetime, BeforeValidator(_no_timestamp), WithJsonSchema({"type": ["integer", "string"]})]
 """The number of a version, or a time."""
 
 Reason = Annotated[str, Field(max_length=WHY_LIMIT), UNSAID]

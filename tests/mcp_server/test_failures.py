@@ -102,7 +102,7 @@ async def test_a_closed_memory_says_only_that_it_does_not_answer(
 INTERNALS = ("select ", "insert ", "traceback", "memory.db", "/tmp", "psycopg", "sqlite3", "socket", "warm")
 """What a driver's message may hold, and what was kept."""
 
-UNAVAILABLE = {"database_unavailable", "database_error", "internal_error"}
+UNAVAILABLE = {"database_unavailable", "database_error"}
 """The codes of a database that does not answer, or not as it should."""
 
 

@@ -493,3 +493,10 @@ def test_an_extreme_question_has_an_answer_or_an_error_of_ours(ada: UserMemory, 
         ask(ada, name, members)
     for listing in ("list_messages", "list_conversations", "list_memory_items", "get_memory_history"):
         ask(ada, listing, {"conversation": "call-1"} if listing == "list_messages" else {})
+
+
+@pytest.mark.parametrize("moment", [5.5, True, "5.5", "-1", " 3 ", "9" * 11], ids=repr)
+def test_a_number_that_is_no_version_is_not_taken_for_a_time(moment: object) -> None:
+    """Pydantic would read seconds since 1970."""
+    with pytest.raises(ValidationError, match="a version is a whole number"):
+        CATALOG["get_user_memory"].input(at=moment)
