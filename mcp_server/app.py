@@ -1,31 +1,31 @@
 """The app: the server over streamable HTTP, stateless and in JSON, for both eras of the protocol."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from mcp_server.bearer import Bearer, Scoped
 from mcp_server.body import Body
-from memory_tools.access import Scope, Verifier
-from memory_tools.hosts import KnownHosts, host_of, is_loopback
+from mcp_server.metadata import Metadata
+from memory_tools.access import Verifier
+from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput
 
 PATH: Final = "/mcp"
 """The one path that speaks the protocol."""
-
-METADATA: Final = "/.well-known/oauth-protected-resource"
-"""Where clients look for the metadata of a protected resource (RFC 9728, section 3)."""
 
 
 def create_app(
@@ -43,54 +43,79 @@ def create_app(
     """Return the ASGI app of a server that `create_server` made. One server has one app.
 
     With `verifiers` every request has to bring a bearer token that one of them knows; its scopes and its person hold.
-    Then `url` is the address at which clients know this resource, such as `https://memory.example.com/mcp`, and
-    `authorization_servers` are the issuers where they get tokens. Without verifiers everybody who reaches the server is
-    the person it was bound to, so it must listen on loopback: raises InvalidInput where `listens_on` is anything else.
+    Then `authorization_servers` are the issuers where clients get tokens, and `url` is the address at which they know
+    this resource, such as `https://memory.example.com/mcp`. Without verifiers everybody who reaches the server is the
+    person it was bound to, so it must listen on loopback, and other machines are refused wherever it is served.
 
     Requests are answered under the names of this machine for itself, under the host of `url`, and under `hosts`; web
     pages may ask when they come from there, or from `origins`. To mount the app, run its lifespan in that of the
     parent: `lifespan=lambda parent: app.router.lifespan_context(app)`.
+
+    Raises InvalidInput where `listens_on` is not loopback and nobody verifies tokens, for authorization servers
+    without `url`, and for a `url` that is none.
     """
     if not verifiers and not is_loopback(listens_on):
         raise InvalidInput(
-            f"without tokens everybody who reaches {listens_on} would read this memory: "
+            f"without tokens everybody who reaches {listens_on or 'any address'} would read this memory: "
             "listen on 127.0.0.1, or say whose tokens are valid"
         )
-    known = [*hosts, *([_checked_host(url)] if url else [])]
-    resource = url or f"http://{listens_on}{path}"
-    metadata_url = _metadata_url(resource)
+    if authorization_servers and url is None:
+        raise InvalidInput("clients have to know what they get tokens for: say the url of this server")
+    known, pages = list(hosts), [origin.lower().rstrip("/") for origin in origins]
+    if url is not None:
+        known.append(_checked_host(url))
+        pages.append(f"{urlsplit(url).scheme}://{known[-1]}")
+    metadata = None
+    if url is not None and authorization_servers:
+        metadata = Metadata(server.title or server.name, url, authorization_servers)
+    sessions = _sessions(server)
+    if verifiers:
+        speak = _with_tokens(sessions.handle_request, memory, verifiers, metadata)
+    else:
+        speak = OnlyFromHere(Body(sessions.handle_request))
+    app = Starlette(
+        routes=[
+            Route(path, speak, methods=["POST"]),
+            Route("/health", _health, methods=["GET"]),
+            *(metadata.routes if metadata else []),
+        ],
+        middleware=[Middleware(KnownHosts, hosts=known, origins=pages), *_cross_origin(pages if origins else [])],
+        lifespan=lambda _: sessions.run(),
+    )
+    app.router.redirect_slashes = False  # to another address, and behind a proxy to http: there are no other paths
+    return app
+
+
+def _sessions(server: MCPServer[Any]) -> StreamableHTTPSessionManager:
+    """Return what speaks the protocol for a server, which the SDK makes together with an app of its own."""
     server.streamable_http_app(
         json_response=True,
         stateless_http=True,
         # KnownHosts looks at every path; the SDK's own check knows this one.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    sessions = server.session_manager
-    speak: ASGIApp = sessions.handle_request
-    if verifiers:
-        speak = Bearer(Body(Scoped(AuthContextMiddleware(speak), metadata_url)), memory, verifiers, metadata_url)
-    else:
-        speak = Body(speak)
-    routes = [Route(path, speak, methods=["POST"]), Route("/health", _health, methods=["GET"])]
-    if verifiers:
-        metadata = {
-            "resource": resource,
-            "authorization_servers": list(authorization_servers),
-            "scopes_supported": [Scope.READ, Scope.WRITE],
-            "bearer_methods_supported": ["header"],
-            "resource_name": server.title or server.name,
-        }
+    return server.session_manager
 
-        async def describe(_: Request) -> JSONResponse:
-            return JSONResponse(metadata, headers={"Cache-Control": "public, max-age=3600"})
 
-        places = {METADATA, urlsplit(metadata_url).path}
-        routes += [Route(place, describe, methods=["GET"]) for place in sorted(places)]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(KnownHosts, hosts=known, origins=origins)],
-        lifespan=lambda _: sessions.run(),
-    )
+def _with_tokens(speak: ASGIApp, memory: Memory, verifiers: Collection[Verifier], metadata: Metadata | None) -> ASGIApp:
+    """Return what speaks with whoever brings a token. A body is not read before the token is known."""
+    address = metadata.address if metadata else _nowhere
+    return Bearer(Body(Scoped(AuthContextMiddleware(speak), address)), memory, verifiers, address)
+
+
+def _cross_origin(pages: Sequence[str]) -> list[Middleware]:
+    """Return what tells browsers that pages of other origins may ask (CORS): without it `origins` would be in vain."""
+    if not pages:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=pages,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["WWW-Authenticate"],
+        )
+    ]
 
 
 async def _health(_: Request) -> JSONResponse:
@@ -98,14 +123,17 @@ async def _health(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
+def _nowhere(_: Scope) -> None:
+    """Say that there is no metadata: nobody gives tokens but the operator."""
+
+
 def _checked_host(url: str) -> str:
+    """Return the host of the address of this server, which goes into headers. Raises InvalidInput."""
     try:
-        return host_of(url)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from None
-
-
-def _metadata_url(resource: str) -> str:
-    """Return the address of the metadata: the well-known path goes between the host and the path of the resource."""
-    parts = urlsplit(resource)
-    return f"{parts.scheme}://{parts.netloc}{METADATA}{parts.path.rstrip('/')}"
+        parts, host = urlsplit(url), host_of(url)
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
+    if not host or not plain or parts.query or parts.fragment or "@" in parts.netloc:
+        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://example.com/mcp")
+    return host

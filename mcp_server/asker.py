@@ -51,18 +51,28 @@ class Asker:
         return require_allowed(person, configuration).acting(BY_AGENT)
 
     @property
-    def key(self) -> object:
-        """Return what two requests share when they are about the same person under the same name; else None."""
+    def key(self) -> tuple[str, ...] | None:
+        """What requests share that are about one person under one name; None where nobody is named at all.
+
+        Beside a user id a phone number does not count: it decides nothing about who that is. Raises as `person` does.
+        """
         if self.principal is None:
-            return None if self.own is None else self.own.identity
-        return self.principal.person(self.named, default_region=self.memory.default_region)
+            identity = None if self.own is None else self.own.identity
+        else:
+            identity = self.principal.person(self.named, default_region=self.memory.default_region)
+        return None if identity is None else (identity.organization, *identity.names[0])
+
+    def require(self, scope: Scope) -> None:
+        """Raise InsufficientScope where somebody asks by a token that was not given for `scope`."""
+        if self.principal is not None:
+            self.principal.require(scope)
 
     def _whose(self, scope: Scope) -> UserMemory:
+        self.require(scope)
         if self.principal is None:
             if self.own is None:
                 raise NoIdentity("Nobody was named: start the server with --user or --phone, or send a bearer token.")
             return self.own
-        self.principal.require(scope)
         identity = self.principal.person(self.named, default_region=self.memory.default_region)
         return UserMemory(self.memory, identity)
 

@@ -4,8 +4,9 @@ Challenges are those of RFC 6750, with the address of the protected-resource met
 would do, as the MCP authorization specification asks for.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -22,7 +23,7 @@ from memory_tools import access
 from memory_tools.access import Named, Principal, Verifier, verified
 from memory_tools.memory import Memory
 from memory_tools.operations import CATALOG
-from storage.errors import InsufficientScope, InvalidIdentity, Unauthenticated, UserMemoryError
+from storage.errors import DatabaseUnavailable, InsufficientScope, InvalidIdentity, Unauthenticated, UserMemoryError
 
 USER: Final = "Memory-User"
 PHONE: Final = "Memory-Phone"
@@ -33,12 +34,31 @@ ORGANIZATION: Final = "Memory-Organization"
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 BAD_REQUEST: Final = 400
+UNAVAILABLE: Final = 503
+
+OPEN: Final = {
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+}
+"""What every valid token is enough for: the answers are the same for everybody and say nothing of anybody."""
+
+MetadataUrl: TypeAlias = Callable[[Scope], str | None]
+"""Says where the metadata of the resource is that a request is for; None where there is none."""
+
+_log = logging.getLogger(__name__)
 
 
 class Bearer:
     """Finds out who asks, by the bearer token of each request, and answers whoever brings none that is valid."""
 
-    def __init__(self, app: ASGIApp, memory: Memory, verifiers: Collection[Verifier], metadata_url: str) -> None:
+    def __init__(
+        self, app: ASGIApp, memory: Memory, verifiers: Collection[Verifier], metadata_url: MetadataUrl
+    ) -> None:
         self._app = app
         self._memory = memory
         self._verifiers = tuple(verifiers)
@@ -47,46 +67,54 @@ class Bearer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave the principal in the scope of the request."""
         headers = Headers(scope=scope)
-        given = headers.getlist("authorization")
-        kind, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        principal = None
-        if kind.lower() == "bearer":
-            principal = await self._memory.threads.run(lambda: verified(self._verifiers, token.strip()))
-        if principal is None:
-            await self._challenge(Unauthenticated(), "invalid_token" if given else None)(scope, receive, send)
-            return
         try:
+            principal = await self._recognized(headers)
             named = person_named(headers)
             if named is not None:
                 principal.person(named, default_region=self._memory.default_region)
-        except InsufficientScope as error:
-            await self._challenge(error, "insufficient_scope")(scope, receive, send)
-            return
         except UserMemoryError as error:
-            await _answer(error, BAD_REQUEST)(scope, receive, send)
+            await _refusal(error, headers, self._metadata_url(scope))(scope, receive, send)
             return
         scope[PRINCIPAL], scope[NAMED] = principal, named
         scope["auth"], scope["user"] = _as_the_sdk_knows(principal)
         await self._app(scope, receive, send)
 
-    def _challenge(self, error: UserMemoryError, code: str | None) -> JSONResponse:
-        return challenge(error, code, self._metadata_url)
+    async def _recognized(self, headers: Headers) -> Principal:
+        """Return who holds the one token. Raises Unauthenticated, and DatabaseUnavailable where nobody can say."""
+        token = _token(headers)
+        if token is None:
+            raise Unauthenticated
+        try:
+            principal = await self._memory.threads.run(lambda: verified(self._verifiers, token))
+        except Exception as error:  # noqa: BLE001 - a door: an error of a host's verifier may quote the token
+            _log.error("a token cannot be verified: %s", type(error).__name__)
+            raise DatabaseUnavailable("Tokens cannot be verified at the moment: try again later.") from None
+        if principal is None:
+            raise Unauthenticated
+        return principal
 
 
 class Scoped:
-    """Answers a call with 403 that the token was not given for, before it gets anywhere."""
+    """Answers a call with 403 that the token was not given for, before it gets anywhere.
 
-    def __init__(self, app: ASGIApp, metadata_url: str) -> None:
+    To find its way (OPEN) a client needs a valid token, whatever it was given for: so one that may only write is of
+    use, and one that may not do what it comes to is told at that call what is missing. Everything else needs
+    `memory:read`, and tools that change something `memory:write`.
+    """
+
+    def __init__(self, app: ASGIApp, metadata_url: MetadataUrl) -> None:
         self._app = app
         self._metadata_url = metadata_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what the token was given for. The tools look once more."""
         principal: Principal = scope[PRINCIPAL]
+        needed = _needed(scope.get(MESSAGE))
         try:
-            principal.require(_needed(scope.get(MESSAGE)))
+            if needed is not None:
+                principal.require(needed)
         except InsufficientScope as error:
-            await challenge(error, "insufficient_scope", self._metadata_url)(scope, receive, send)
+            await challenge(error, "insufficient_scope", self._metadata_url(scope))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -101,35 +129,63 @@ def person_named(headers: Headers) -> Named | None:
     return Named(user, phone, verified == "true", organization)
 
 
-def challenge(error: UserMemoryError, code: str | None, metadata_url: str) -> JSONResponse:
+def challenge(error: UserMemoryError, code: str | None, metadata_url: str | None) -> JSONResponse:
     """Return the answer that tells a client which token to bring. Without a token at all there is no `code`."""
     scope = getattr(error, "scope", None) or access.Scope.READ
     parts = [f'error="{code}"', f'error_description="{error}"'] if code else []
-    parts += [f'scope="{scope}"', f'resource_metadata="{metadata_url}"']
+    parts += [f'scope="{scope}"', *([f'resource_metadata="{metadata_url}"'] if metadata_url else [])]
     status = FORBIDDEN if isinstance(error, InsufficientScope) else UNAUTHORIZED
     return _answer(error, status, {"WWW-Authenticate": f"Bearer {', '.join(parts)}"})
+
+
+def _refusal(error: UserMemoryError, headers: Headers, metadata_url: str | None) -> JSONResponse:
+    if isinstance(error, InsufficientScope):
+        return challenge(error, "insufficient_scope", metadata_url)
+    if isinstance(error, Unauthenticated):
+        return challenge(error, "invalid_token" if _bearer(headers) else None, metadata_url)
+    return _answer(error, UNAVAILABLE if isinstance(error, DatabaseUnavailable) else BAD_REQUEST)
 
 
 def _answer(error: UserMemoryError, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status, headers)
 
 
+def _bearer(headers: Headers) -> list[str]:
+    """Return the bearer tokens that a request brings."""
+    given = (value.partition(" ") for value in headers.getlist("authorization"))
+    return [token.strip() for kind, _, token in given if kind.lower() == "bearer"]
+
+
+def _token(headers: Headers) -> str | None:
+    """Return the one token; None where none is brought, or something else beside it: nobody could say who asks."""
+    tokens = _bearer(headers)
+    return tokens[0] if len(tokens) == len(headers.getlist("authorization")) == 1 else None
+
+
 def _said(headers: Headers, name: str) -> str | None:
     values = headers.getlist(name)
     if len(values) > 1:
         raise InvalidIdentity(f"{name} is given twice")
+    if not values:
+        return None
     try:
-        return unquote(values[0], errors="strict") if values else None
+        if values[0].isascii():  # bytes as they are would be read as Latin-1, and name somebody else
+            return unquote(values[0], errors="strict")
     except UnicodeDecodeError:
-        raise InvalidIdentity(f"{name} is not percent-encoded UTF-8") from None
+        pass
+    raise InvalidIdentity(f"{name} is not percent-encoded UTF-8")
 
 
-def _needed(message: Any) -> access.Scope:
-    """Return what a token has to be given for so that the message may be sent at all."""
-    if isinstance(message, dict) and message.get("method") == "tools/call" and isinstance(message.get("params"), dict):
+def _needed(message: Any) -> access.Scope | None:
+    """Return what a token has to be given for so that the message may be sent at all; None where any will do."""
+    if not isinstance(message, dict):
+        return access.Scope.READ
+    method = message.get("method")
+    if method == "tools/call" and isinstance(message.get("params"), dict):
         operation = CATALOG.get(str(message["params"].get("name")))
         return SCOPES[operation.effect] if operation else access.Scope.READ
-    return access.Scope.READ
+    is_open = isinstance(method, str) and (method in OPEN or method.startswith("notifications/"))
+    return None if is_open else access.Scope.READ
 
 
 def _as_the_sdk_knows(principal: Principal) -> tuple[AuthCredentials, AuthenticatedUser]:

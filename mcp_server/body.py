@@ -5,9 +5,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import orjson
 from mcp_types import JSONRPCResponse
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,25 +21,33 @@ MESSAGE: Final = "usermemory.message"
 BODY_SECONDS: Final = 15.0
 """How long a client may take to send its message."""
 
+_LITTLE: Final = 64 * 1024
+"""Bytes that are looked at in no time. Of more, a thread takes care: the others' requests go on meanwhile."""
+
+_DIGITS: Final = len(str(BODY_LIMIT))
+
 
 class Body:
     """Reads the message, refuses what may not pass, and hands on the rest as if nobody had read it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = BODY_SECONDS) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave the message in the scope of the request."""
         try:
-            with anyio.fail_after(BODY_SECONDS):
+            with anyio.fail_after(self._seconds):
                 body = await _read(scope, receive)
         except TimeoutError:
             await _refused(HTTPStatus.REQUEST_TIMEOUT)(scope, receive, send)
             return
+        except ClientDisconnect:  # half a message is none
+            return
         if body is None:
             await _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)(scope, receive, send)
             return
-        answer = objection(body)
+        answer = objection(body) if len(body) <= _LITTLE else await anyio.to_thread.run_sync(objection, body)
         if answer is not None:
             status = HTTPStatus.OK if isinstance(answer, JSONRPCResponse) else HTTPStatus.BAD_REQUEST
             said = answer.model_dump(mode="json", by_alias=True, exclude_none=True) | {"id": answer.id}
@@ -57,17 +67,19 @@ class Body:
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """Return the body; None where it is larger than BODY_LIMIT, of which no more is read."""
-    declared = Headers(scope=scope).get("content-length", "")
-    if declared.isdigit() and int(declared) > BODY_LIMIT:
+    """Return the body; None where it is larger than BODY_LIMIT, of which no more is read. Raises ClientDisconnect."""
+    declared = Headers(scope=scope).get("content-length", "").lstrip("0")
+    if declared.isdecimal() and declared.isascii() and (len(declared) > _DIGITS or int(declared) > BODY_LIMIT):
         return None
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > BODY_LIMIT:
             return None
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+        if not message.get("more_body", False):
             return bytes(body)
 
 

@@ -1,18 +1,31 @@
 """Events: who is told that a memory has changed: the same person, under the same name, and nobody else."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
+import anyio
 import anyio.lowlevel
-from mcp.server.subscriptions import ResourceUpdated, ServerEvent
-from mcp_types import CallToolResult
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY, ResourceUpdated, ServerEvent
+from mcp_types import CallToolResult, SubscriptionsListenResult
 
 from mcp_server.asker import asker
+from mcp_server.failures import refused
 from mcp_server.places import DOCUMENT, HISTORY, item_uri
+from memory_tools.access import Scope
 from memory_tools.operation import Effect, Operation
-from storage.errors import UserMemoryError
+from storage.errors import RateLimited, UserMemoryError
+from storage.items import DEFAULT_NAMESPACE
 
-Listener = Callable[[ServerEvent], None]
+STREAMS: Final = 16
+"""Streams of events that one person may have open: the SDK has 1,024 for all."""
+
+STREAM_SECONDS: Final = 3_600.0
+"""How long a stream lasts that was opened with a token. Then the token has to be shown again."""
+
+Listener: TypeAlias = Callable[[ServerEvent], None]
 
 
 class PersonalBus:
@@ -45,18 +58,55 @@ class PersonalBus:
         return end
 
 
-def changed(operation: Operation[Any, Any], result: CallToolResult) -> Iterator[str]:
-    """Yield the addresses of what a call has changed."""
+def streaming(seconds: float = STREAM_SECONDS) -> ServerMiddleware[Any]:
+    """Return the middleware that says who may open a stream of events, how many, and for how long.
+
+    It takes the scope to read, and one person has STREAMS at the most. One that was opened with a token ends after
+    `seconds`: what was revoked or has expired meanwhile does not open the next one.
+    """
+    streams: Counter[object] = Counter()
+
+    async def stream(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.method != "subscriptions/listen":
+            return await call_next(ctx)
+        who = _admitted(streams)
+        streams[who] += 1
+        try:
+            with anyio.move_on_after(math.inf if asker().principal is None else seconds):
+                return await call_next(ctx)
+        finally:
+            streams[who] -= 1
+            if not streams[who]:
+                del streams[who]
+        return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
+
+    return stream
+
+
+def _admitted(streams: Counter[object]) -> object:
+    """Return who asks for one more stream. Raises MCPError."""
+    try:
+        asker().require(Scope.READ)
+        who = asker().key
+        if streams[who] >= STREAMS:
+            raise RateLimited(f"{STREAMS} streams of events are open for this person: close one of them.")
+    except UserMemoryError as error:
+        raise refused(error) from None
+    return who
+
+
+def changed(operation: Operation[Any, Any], given: Mapping[str, Any], result: CallToolResult) -> Iterator[str]:
+    """Yield the addresses of what a call with these arguments has changed."""
     said = result.structured_content or {}
     if operation.effect is Effect.READ or said.get("status") in ("unchanged", "held"):
         return
     if operation.name == "update_user_memory":
         yield from (DOCUMENT, HISTORY)
-    elif "key" in said:
-        yield item_uri(said["namespace"], said["key"])
+    elif "key" in given:
+        yield item_uri(given.get("namespace") or DEFAULT_NAMESPACE, given["key"])
 
 
-def _who() -> object:
+def _who() -> tuple[str, ...] | None:
     try:
         return asker().key
     except UserMemoryError:  # somebody who may not be told anything

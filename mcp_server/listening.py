@@ -1,5 +1,6 @@
 """Listening: serve an app on one address until the process is asked to stop."""
 
+import os
 import socket
 from typing import Final
 
@@ -25,19 +26,27 @@ def bound(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # on Windows this would let others take the port from us
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(CONNECTIONS)  # whoever is told the address from now on can connect
         except OSError:
             listener.close()
             raise
-    except OSError as error:
-        raise InvalidInput(f"cannot listen on {host}, port {port} ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no such address"
+        raise InvalidInput(f"cannot listen on {host}, port {port} ({reason})") from None
     return listener
 
 
 def serve_http(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; what was asked before is still answered."""
-    config = uvicorn.Config(
+    uvicorn.Server(configuration(app)).run(sockets=[listener])
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """Return how an app is served."""
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,  # addresses of requests are nobody's business, and errors are told elsewhere
@@ -46,6 +55,6 @@ def serve_http(app: ASGIApp, listener: socket.socket) -> None:
         timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=CONNECTIONS,
         ws="none",
-        proxy_headers=False,  # nothing here depends on where a request came from
+        proxy_headers=False,  # who is at the other end is known by the connection, not by what it says
+        reset_contextvars=True,  # else a request begins with what one before it on the same connection left behind
     )
-    uvicorn.Server(config).run(sockets=[listener])

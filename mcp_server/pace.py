@@ -1,20 +1,14 @@
-"""Pace: how many requests one person may make, so that one caller does not slow down the others."""
+"""Pace: what comes faster than one person may ask is refused, and told when to come back."""
 
-import time
+import math
 from typing import Any, Final
 
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from mcp_server.asker import asker
+from mcp_server.buckets import Buckets, Pace
 from mcp_server.failures import failed, refused, told
-from storage.errors import InvalidInput, RateLimited, UserMemoryError
-from storage.identity import Identity
-
-PACE: Final = "600/minute"
-"""Requests of one person, where the operator says nothing else."""
+from storage.errors import RateLimited, UserMemoryError
 
 _PACED: Final = {
     "tools/call",
@@ -27,24 +21,18 @@ _PACED: Final = {
 
 
 def pacing(pace: str) -> ServerMiddleware[Any]:
-    """Return the middleware that refuses what comes faster than `pace`, such as `600/minute` or `20 per second`.
+    """Return the middleware that refuses what comes faster than `pace`, as `Pace.of` reads it.
 
     Counted by the person that is asked about, in this process. Raises InvalidInput for a pace that is none.
     """
-    try:
-        limit = parse(pace)
-    except ValueError:
-        raise InvalidInput(f"{pace!r} is no pace: write it as 600/minute") from None
-    limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    buckets = Buckets(Pace.of(pace))
 
     async def pace_out(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method not in _PACED:
+        who = _who() if ctx.method in _PACED else None
+        seconds = 0.0 if who is None else buckets.take(who)
+        if not seconds:
             return await call_next(ctx)
-        who = _whose()
-        if who is None or limiter.hit(limit, *who):
-            return await call_next(ctx)
-        reset, _ = limiter.get_window_stats(limit, *who)
-        error = RateLimited(retry_after=max(1, round(reset - time.time())))
+        error = RateLimited(retry_after=math.ceil(seconds))
         if ctx.method == "tools/call":
             return failed(told(error))
         raise refused(error)
@@ -52,15 +40,9 @@ def pacing(pace: str) -> ServerMiddleware[Any]:
     return pace_out
 
 
-def _whose() -> tuple[str, ...] | None:
-    """Return the person as the limiter keeps them; None where the request will be refused for another reason."""
+def _who() -> tuple[str, ...] | None:
+    """Return the person that is asked about; None where the request will be refused for another reason."""
     try:
-        identity = asker().key
+        return asker().key
     except UserMemoryError:
         return None
-    if not isinstance(identity, Identity):
-        return None
-    # Each part by its length: the parts are opaque and may hold whatever stands between them.
-    return tuple(
-        f"{len(part)}:{part}" for part in (identity.organization, *(text for name in identity.names for text in name))
-    )

@@ -10,11 +10,12 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 
 from mcp_server.asker import recognizing
+from mcp_server.buckets import PACE
 from mcp_server.completions import add_completions
 from mcp_server.door import guarding
 from mcp_server.events import PersonalBus, streaming
 from mcp_server.fitting import ANSWER_TOKENS, LEAST_TOKENS, MOST_TOKENS
-from mcp_server.pace import PACE, pacing
+from mcp_server.pace import pacing
 from mcp_server.prompts import add_prompts
 from mcp_server.resources import add_resources, reading
 from mcp_server.tools import Selection, memory_tool, offered

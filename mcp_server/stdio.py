@@ -42,6 +42,9 @@ def run_stdio(server: MCPServer[Any]) -> None:
     except KeyboardInterrupt:
         _end_soon(INTERRUPTED)
         raise
+    except SystemExit:  # asked to end
+        _end_soon(0)
+        raise
     _end_soon(0)
 
 

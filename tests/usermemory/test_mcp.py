@@ -26,7 +26,7 @@ def test_http_wants_a_person_or_tokens_too(on_sqlite: Cli) -> None:
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert "--issuer URL or --api-keys" in answer.stderr
     answer = nobody("mcp", "--http", "--api-keys", "--user", "ada")
-    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert (answer.exit_code, answer.stdout) == (2, "")
     assert "not both" in answer.stderr
 
 
@@ -45,6 +45,10 @@ def test_http_wants_a_person_or_tokens_too(on_sqlite: Cli) -> None:
         (["--database", "mysql://localhost/x"], 1),
         (["--http", "--host", "0.0.0.0"], 1),
         (["--http", "--port", "65536"], 2),
+        (["--http", "--path", "/health"], 1),
+        (["--http", "--path", "mcp"], 1),
+        (["--port", "8000"], 2),
+        (["--api-keys"], 2),
         (["--unknown"], 2),
         (["nonsense"], 2),
     ],

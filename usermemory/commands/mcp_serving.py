@@ -1,0 +1,138 @@
+"""Serving: what `usermemory mcp` does once it knows what was asked for."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Never
+
+import click
+from mcp.server import MCPServer
+
+from mcp_server.app import create_app
+from mcp_server.listening import bound as listening
+from mcp_server.listening import serve_http
+from mcp_server.server import create_server
+from mcp_server.stdio import run_stdio
+from memory_tools.access import Verifier
+from memory_tools.hosts import is_loopback
+from memory_tools.keys import ApiKeys
+from memory_tools.memory import Memory
+from memory_tools.tokens import JwtVerifier
+from storage.errors import InvalidInput, NoIdentity, UnsafeRole
+from usermemory.commands.options import bound, default_database
+
+NOBODY = (
+    "Nobody was named, so there is no memory to serve. Add --user ID (or --phone NUMBER) behind `usermemory mcp`, or "
+    "set USERMEMORY_USER. With --http, tokens can name people instead: add --issuer URL or --api-keys."
+)
+
+
+def serve(
+    *,
+    user: str | None,
+    phone: str | None,
+    region: str | None,
+    organization: str,
+    database: str | None,
+    tools: Any,
+    flow: str | None,
+    max_tokens: int,
+    pace: str,
+    over_http: dict[str, Any] | None,
+    by_token: bool,
+) -> None:
+    """Serve over stdio, or with `over_http` as its options say, until the client or the operator ends it."""
+    if user is None and phone is None and not by_token:
+        raise NoIdentity(NOBODY)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
+    signal.signal(signal.SIGTERM, _end)
+    with Memory.open(database or default_database(), through="mcp", default_region=region) as memory:
+        person = None if by_token else bound(memory, user, phone, organization)
+        server = create_server(memory, person=person, tools=tools, flow=flow, answer_tokens=max_tokens, pace=pace)
+        if over_http is None:
+            run_stdio(server)
+        else:
+            with suppress(KeyboardInterrupt):  # that is how a server is stopped by hand
+                _listen(server, memory, organization, **over_http)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> Never:
+    """End as asked to, with the memory closed."""
+    raise SystemExit(0)
+
+
+def _listen(
+    server: MCPServer[Any],
+    memory: Memory,
+    organization: str,
+    host: str,
+    port: int,
+    path: str,
+    url: str | None,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    **tokens: Any,
+) -> None:
+    verifiers = list(_verifiers(memory, organization, url, **tokens))
+    if verifiers and url is None and not is_loopback(host):
+        raise InvalidInput("say at which address clients know this server: add --url https://...")
+    if not path.startswith("/") or path in ("/", "/health"):
+        raise InvalidInput(f"a path begins with a slash and is not /health: {path!r} will not do")
+    app = create_app(
+        server,
+        memory,
+        verifiers=verifiers,
+        url=url,
+        authorization_servers=[tokens["issuer"]] if tokens["issuer"] else [],
+        listens_on=host,
+        hosts=allow_host,
+        origins=allow_origin,
+        path=path,
+    )
+    with listening(host, port) as listener:
+        address = f"[{host}]" if ":" in host else host
+        click.echo(f"Listening on http://{address}:{listener.getsockname()[1]}{path}", err=True)
+        serve_http(app, listener)
+
+
+def _verifiers(
+    memory: Memory,
+    organization: str,
+    audience: str | None,
+    *,
+    issuer: str | None,
+    jwks_url: str | None,
+    key_file: Path | None,
+    organization_claim: str | None,
+    api_keys: bool,
+) -> Iterator[Verifier]:
+    """Yield what knows the tokens. Raises InvalidInput and UnsafeRole where none could be known."""
+    if api_keys:
+        yield _usable(ApiKeys(memory))
+    if issuer is None:
+        if jwks_url or key_file or organization_claim:
+            raise InvalidInput("say whose tokens are verified that way: add --issuer URL")
+        return
+    if audience is None:
+        raise InvalidInput("tokens have to be for this server: add --url, the address at which clients know it")
+    yield JwtVerifier(
+        issuer=issuer,
+        audience=audience,
+        jwks_url=jwks_url,
+        key=key_file.read_bytes().rstrip(b"\r\n") if key_file else None,
+        organization=organization,
+        organization_claim=organization_claim,
+    )
+
+
+def _usable(keys: ApiKeys) -> ApiKeys:
+    """Return the keys if this database role may look for one. Else every key would be refused, one by one."""
+    try:
+        keys.verify(f"um_{'0' * 12}_{'0' * 43}")
+    except UnsafeRole:
+        raise UnsafeRole("keys are looked up with the application's URL: this one is the worker's") from None
+    return keys
