@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
-from mcp_server.bearer import Bearer, Scoped
+from mcp_server.bearer import Bearer, Unnamed
 from mcp_server.body import Body
 from mcp_server.metadata import Metadata
+from mcp_server.scoped import Scoped
 from memory_tools.access import Verifier
 from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
 from memory_tools.memory import Memory
@@ -69,10 +70,13 @@ def create_app(
     if url is not None and authorization_servers:
         metadata = Metadata(server.title or server.name, url, authorization_servers)
     sessions = _sessions(server)
+    speak: ASGIApp
     if verifiers:
-        speak = _with_tokens(sessions.handle_request, memory, verifiers, metadata)
+        address = metadata.address if metadata else _nowhere
+        scoped = Scoped(AuthContextMiddleware(sessions.handle_request), server, address)
+        speak = Bearer(Body(scoped), memory, verifiers, address)  # no body is read before the token is known
     else:
-        speak = OnlyFromHere(Body(sessions.handle_request))
+        speak = OnlyFromHere(Unnamed(Body(sessions.handle_request)))
     app = Starlette(
         routes=[
             Route(path, speak, methods=["POST"]),
@@ -95,12 +99,6 @@ def _sessions(server: MCPServer[Any]) -> StreamableHTTPSessionManager:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     return server.session_manager
-
-
-def _with_tokens(speak: ASGIApp, memory: Memory, verifiers: Collection[Verifier], metadata: Metadata | None) -> ASGIApp:
-    """Return what speaks with whoever brings a token. A body is not read before the token is known."""
-    address = metadata.address if metadata else _nowhere
-    return Bearer(Body(Scoped(AuthContextMiddleware(speak), address)), memory, verifiers, address)
 
 
 def _cross_origin(pages: Sequence[str]) -> list[Middleware]:

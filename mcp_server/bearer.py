@@ -6,8 +6,7 @@ would do, as the MCP authorization specification asks for.
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
+from typing import Final, TypeAlias
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -17,35 +16,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.asker import NAMED, PRINCIPAL
-from mcp_server.body import MESSAGE
-from mcp_server.tools import SCOPES
+from mcp_server.named import person_named
 from memory_tools import access
-from memory_tools.access import Named, Principal, Verifier, verified
+from memory_tools.access import Principal, Verifier, verified
 from memory_tools.memory import Memory
-from memory_tools.operations import CATALOG
-from storage.errors import DatabaseUnavailable, InsufficientScope, InvalidIdentity, Unauthenticated, UserMemoryError
-
-USER: Final = "Memory-User"
-PHONE: Final = "Memory-Phone"
-VERIFIED: Final = "Memory-Phone-Verified"
-ORGANIZATION: Final = "Memory-Organization"
-"""The headers by which a gateway names the person of a request, percent-encoded as in a URL."""
+from storage.errors import DatabaseUnavailable, InsufficientScope, Unauthenticated, UserMemoryError
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 BAD_REQUEST: Final = 400
 UNAVAILABLE: Final = 503
-
-OPEN: Final = {
-    "initialize",
-    "ping",
-    "server/discover",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-}
-"""What every valid token is enough for: the answers are the same for everybody and say nothing of anybody."""
 
 MetadataUrl: TypeAlias = Callable[[Scope], str | None]
 """Says where the metadata of the resource is that a request is for; None where there is none."""
@@ -94,39 +74,24 @@ class Bearer:
         return principal
 
 
-class Scoped:
-    """Answers a call with 403 that the token was not given for, before it gets anywhere.
+class Unnamed:
+    """Answers whoever names a person where no token could allow it: they would get the memory of somebody else."""
 
-    To find its way (OPEN) a client needs a valid token, whatever it was given for: so one that may only write is of
-    use, and one that may not do what it comes to is told at that call what is missing. Everything else needs
-    `memory:read`, and tools that change something `memory:write`.
-    """
-
-    def __init__(self, app: ASGIApp, metadata_url: MetadataUrl) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._metadata_url = metadata_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on what the token was given for. The tools look once more."""
-        principal: Principal = scope[PRINCIPAL]
-        needed = _needed(scope.get(MESSAGE))
+        """Hand on what names nobody."""
         try:
-            if needed is not None:
-                principal.require(needed)
-        except InsufficientScope as error:
-            await challenge(error, "insufficient_scope", self._metadata_url(scope))(scope, receive, send)
+            if person_named(Headers(scope=scope)) is not None:
+                raise InsufficientScope(
+                    "only a token with the scope memory:act-as names a person, and none counts here"
+                )
+        except UserMemoryError as error:
+            status = FORBIDDEN if isinstance(error, InsufficientScope) else BAD_REQUEST
+            await answer(error, status)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def person_named(headers: Headers) -> Named | None:
-    """Return the person whom a request names by its headers; None where it names nobody. Raises InvalidIdentity."""
-    user, phone, verified, organization = (_said(headers, name) for name in (USER, PHONE, VERIFIED, ORGANIZATION))
-    if (user, phone, verified, organization) == (None, None, None, None):
-        return None
-    if verified not in (None, "true", "false"):
-        raise InvalidIdentity(f"{VERIFIED} is true or false")
-    return Named(user, phone, verified == "true", organization)
 
 
 def challenge(error: UserMemoryError, code: str | None, metadata_url: str | None) -> JSONResponse:
@@ -135,7 +100,7 @@ def challenge(error: UserMemoryError, code: str | None, metadata_url: str | None
     parts = [f'error="{code}"', f'error_description="{error}"'] if code else []
     parts += [f'scope="{scope}"', *([f'resource_metadata="{metadata_url}"'] if metadata_url else [])]
     status = FORBIDDEN if isinstance(error, InsufficientScope) else UNAUTHORIZED
-    return _answer(error, status, {"WWW-Authenticate": f"Bearer {', '.join(parts)}"})
+    return answer(error, status, {"WWW-Authenticate": f"Bearer {', '.join(parts)}"})
 
 
 def _refusal(error: UserMemoryError, headers: Headers, metadata_url: str | None) -> JSONResponse:
@@ -143,10 +108,11 @@ def _refusal(error: UserMemoryError, headers: Headers, metadata_url: str | None)
         return challenge(error, "insufficient_scope", metadata_url)
     if isinstance(error, Unauthenticated):
         return challenge(error, "invalid_token" if _bearer(headers) else None, metadata_url)
-    return _answer(error, UNAVAILABLE if isinstance(error, DatabaseUnavailable) else BAD_REQUEST)
+    return answer(error, UNAVAILABLE if isinstance(error, DatabaseUnavailable) else BAD_REQUEST)
 
 
-def _answer(error: UserMemoryError, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer(error: UserMemoryError, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the answer to a request that is refused before it is one of the protocol."""
     return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status, headers)
 
 
@@ -160,32 +126,6 @@ def _token(headers: Headers) -> str | None:
     """Return the one token; None where none is brought, or something else beside it: nobody could say who asks."""
     tokens = _bearer(headers)
     return tokens[0] if len(tokens) == len(headers.getlist("authorization")) == 1 else None
-
-
-def _said(headers: Headers, name: str) -> str | None:
-    values = headers.getlist(name)
-    if len(values) > 1:
-        raise InvalidIdentity(f"{name} is given twice")
-    if not values:
-        return None
-    try:
-        if values[0].isascii():  # bytes as they are would be read as Latin-1, and name somebody else
-            return unquote(values[0], errors="strict")
-    except UnicodeDecodeError:
-        pass
-    raise InvalidIdentity(f"{name} is not percent-encoded UTF-8")
-
-
-def _needed(message: Any) -> access.Scope | None:
-    """Return what a token has to be given for so that the message may be sent at all; None where any will do."""
-    if not isinstance(message, dict):
-        return access.Scope.READ
-    method = message.get("method")
-    if method == "tools/call" and isinstance(message.get("params"), dict):
-        operation = CATALOG.get(str(message["params"].get("name")))
-        return SCOPES[operation.effect] if operation else access.Scope.READ
-    is_open = isinstance(method, str) and (method in OPEN or method.startswith("notifications/"))
-    return None if is_open else access.Scope.READ
 
 
 def _as_the_sdk_knows(principal: Principal) -> tuple[AuthCredentials, AuthenticatedUser]:

@@ -4,10 +4,11 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_server import create_app, create_server
 from memory_tools.access import Scope
 from memory_tools.memory import Memory
 from tests.mcp_server.conftest import ERAS
-from tests.mcp_server.serving import Caller, bearer, challenged, holder, request, served_to, texts
+from tests.mcp_server.serving import Caller, bearer, challenged, holder, request, served, served_to, texts
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,16 @@ def test_nobody_is_named_by_what_a_model_writes(gateway: Caller, where: str) -> 
     answer = httpx.post(gateway.url, headers=headers | bearer("gateway"), json=message)
     assert answer.json()["result"]["isError"]
     assert texts(answer).startswith(("no_identity", "invalid_input"))
+
+
+@pytest.mark.parametrize("headers", [named(user="bob"), named(phone="%2B12025550123"), named(organization="acme")])
+def test_where_no_token_counts_naming_somebody_is_refused(
+    open_memory: Memory, headers: dict[str, str], era: str
+) -> None:
+    """They would get the memory of whoever the server was started for."""
+    server = create_server(open_memory, person=open_memory.of(user="ada"))
+    with served(create_app(server, open_memory)) as url:
+        asking = Caller(f"{url}/mcp", era)
+        assert asking.call("get_user_memory").status_code == 200
+        answer = asking.call("get_user_memory", **headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_scope")

@@ -6,17 +6,29 @@ import httpx
 import pytest
 from mcp.server import MCPServer
 from mcp.shared.exceptions import MCPError
+from mcp_types import ToolAnnotations
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
-from mcp_server import create_server
-from mcp_server.asker import NAMED, PRINCIPAL
+from mcp_server import create_app, create_server
+from mcp_server.asker import NAMED, PRINCIPAL, asker
 from memory_tools.access import Named, Principal, Scope
 from memory_tools.memory import Memory
 from tests.mcp_server.conftest import ERAS, UNPACED
-from tests.mcp_server.serving import Caller, bearer, challenged, connected, holder, request, served, served_to
+from tests.mcp_server.serving import (
+    Caller,
+    Held,
+    bearer,
+    challenged,
+    connected,
+    holder,
+    request,
+    served,
+    served_to,
+    texts,
+)
 
 SCOPES: Final = {
     "nothing": [],
@@ -166,3 +178,29 @@ def test_what_the_token_is_for_is_looked_at_again_where_memory_is_used(
 def needs_read(token: str, era: str) -> bool:
     """Tell whether a stream of events would be refused: else it would not end."""
     return era != "legacy" and Scope.READ not in SCOPES[token]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "needed"),
+    [
+        (None, Scope.WRITE),
+        (ToolAnnotations(read_only_hint=False), Scope.WRITE),
+        (ToolAnnotations(read_only_hint=True), Scope.READ),
+    ],
+)
+def test_a_tool_of_the_host_needs_a_token_that_may_write_unless_it_says_that_it_only_reads(
+    open_memory: Memory, annotations: ToolAnnotations | None, needed: Scope, era: str
+) -> None:
+    server = create_server(open_memory)
+
+    @server.tool(annotations=annotations)
+    def whose() -> str:
+        """Say whose memory it is."""
+        return str(asker().person(needed).identity.user)
+
+    tokens = {scope: holder("ada", [scope]) for scope in (Scope.READ, Scope.WRITE)}
+    with served(create_app(server, open_memory, verifiers=[Held(tokens)])) as url:
+        for scope in tokens:
+            answer = Caller(f"{url}/mcp", era, bearer(scope)).call("whose")
+            assert (scope, answer.status_code) == (scope, 200 if scope == needed else 403)
+            assert answer.status_code == 403 or texts(answer) == "ada"
