@@ -114,8 +114,8 @@ async def test_without_tokens_other_machines_are_refused_wherever_the_app_is_ser
 def test_a_token_that_nobody_asked_for_changes_nothing(open_memory: Memory) -> None:
     open_memory.of(user="ada").items.set("whose", "it", "ada's")
     with own_server(open_memory) as url:
-        named = {"Memory-User": "bob"} | bearer("anything")
-        answer = Caller(f"{url}/mcp").call("get_memory_item", {"namespace": "whose", "key": "it"}, **named)
+        asking = Caller(f"{url}/mcp", headers=bearer("anything"))
+        answer = asking.call("get_memory_item", {"namespace": "whose", "key": "it"})
     assert answer.json()["result"]["structuredContent"]["value"] == "ada's"
 
 

@@ -184,7 +184,7 @@ def _say_where(plan: Plan, screen: Screen) -> None:
     if plan.path is None:
         screen.note("Run this line, then look with: claude mcp list")
         return
-    screen.note(f"This belongs into {plan.path}, beside what is there.")
+    screen.note(f"This belongs in {plan.path}, beside what is there.")
     if plan.launch.holds_password:
         hint = "" if plan.client.is_toml else ", or let --write do it"
         screen.note(f"The database URL contains a password, which is not shown: put it in by hand{hint}.")
