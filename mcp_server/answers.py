@@ -5,13 +5,14 @@ what was written. As in every text for a model, characters that nobody sees are 
 every byte of a value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from mcp_types import CallToolResult, TextContent
 from pydantic import BaseModel
 
-from mcp_server.fitting import MOST_TOKENS, OMISSIONS, compact, fits, fitted, size, tokens
+from mcp_server.fitting import LEAST_TOKENS, MOST_TOKENS, OMISSIONS, Omission, compact, fits, fitted, size, tokens
 from memory_tools.answer import DONE, as_json
 from memory_tools.operation import Effect, Operation
 from memory_tools.visible import is_visible, visible_value
@@ -19,6 +20,7 @@ from storage.items import Item
 from storage.json_types import Json
 from storage.outcome import Held, Saved, Unchanged
 from storage.page import Page
+from storage.pointer import pointer
 from storage.snapshots import HistoryEntry
 
 NOTE_ROOM: Final = 90
@@ -27,14 +29,25 @@ NOTE_ROOM: Final = 90
 _BARE_NOTE: Final = 20
 """Tokens of a note without the places and the advice."""
 
-_LONGER: Final = f"give max_tokens up to {MOST_TOKENS}"
-_DEEPER: Final = f"give a longer pointer, or max_tokens up to {MOST_TOKENS}"
+_LEAST_PLACE: Final = 10
+"""Tokens of the one place that is always named, or of as much of it as they hold."""
+
+_PLACE_ROOM: Final = 20
+"""Tokens that say which objections were left out."""
+
+_EXAMPLE_TOKENS: Final = 12
+"""Tokens that a pointer may have in order to be given as an example."""
 
 _EXACT: Final = ("namespace", "key", "next")
 """What one has to repeat to the letter in order to ask for it again."""
 
-_CONTENT: Final[dict[str, Json]] = {"value": "…", "patch": [], "provenance": {}}
-"""The members of an entry that may be cut, and what stands there when nothing of them fits."""
+_CONTENT: Final = ("value", "patch", "provenance")
+"""The members of an entry that may be cut, or left out where nothing of them fits."""
+
+_HELD: Final = (
+    "Not in force: it waits until the person or an operator accepts it (usermemory pending list). "
+    "Tell the person, and do not try again."
+)
 
 
 def answered(operation: Operation[Any, Any], ask: BaseModel, answer: Any, room: int) -> CallToolResult:
@@ -51,7 +64,7 @@ def _shown(operation: Operation[Any, Any], ask: BaseModel, answer: Any, room: in
     if operation.effect is Effect.ERASE:
         return dict(DONE)
     if isinstance(answer, Page):
-        return _page(answer, room)
+        return _page(answer, ask, room)
     if isinstance(answer, Item):
         return _written(answer) if operation.effect is Effect.WRITE else _item(answer, room)
     if isinstance(answer, Saved | Unchanged | Held):
@@ -60,10 +73,12 @@ def _shown(operation: Operation[Any, Any], ask: BaseModel, answer: Any, room: in
 
 
 def _value(value: Json, pointer: str, room: int) -> dict[str, Json]:
-    if fits(compact(value), room - size({"value": None})):
+    left = room - size({"value": None})
+    if fits(compact(value), left):
         return {"value": value}
-    part = fitted(value, room - size({"value": None}) - _note_room(room), pointer)
-    return {"value": part.value, "note": _note(part.omitted, _DEEPER, room)}
+    part = fitted(value, left - _note_room(room), pointer)
+    shown = {} if part.is_nothing else {"value": part.value}
+    return {**shown, "note": _note(part.omitted, _advice(part.omitted, pointer, room), room)}
 
 
 def _written(item: Item) -> dict[str, Json]:
@@ -72,7 +87,7 @@ def _written(item: Item) -> dict[str, Json]:
 
 def _item(item: Item, room: int) -> dict[str, Json]:
     whole = {"namespace": item.namespace, "key": item.key, "value": item.value, "version": item.version, **_times(item)}
-    return whole if fits(compact(whole), room) else _shortened(whole, room)
+    return whole if fits(compact(whole), room) else _shortened(whole, room, room)
 
 
 def _times(item: Item) -> dict[str, Json]:
@@ -84,35 +99,43 @@ def _outcome(outcome: Saved | Unchanged | Held, room: int) -> dict[str, Json]:
     if isinstance(outcome, Saved):
         shown["merged"] = outcome.merged
     if isinstance(outcome, Held):
-        held = "Not in force: it waits until somebody accepts it. Do not try again."
-        shown |= {"pending_id": outcome.pending_id, "objections": [], "note": held}
-        shown["objections"] = fitted([each.as_json() for each in outcome.objections], room - size(shown)).value
+        shown |= {"pending_id": outcome.pending_id, "note": _HELD}
+        objections: list[Json] = [each.as_json() for each in outcome.objections]
+        part = fitted(objections, room - size({**shown, "objections": None}) - _PLACE_ROOM, "/objections")
+        shown |= {} if part.is_nothing else {"objections": part.value}
+        if part.omitted:
+            shown["note"] = f"{_HELD} Left out: {_named(part.omitted[:1], _PLACE_ROOM)}."
     return shown
 
 
-def _page(page: Page[Any, Any], room: int) -> dict[str, Json]:
+def _page(page: Page[Any, Any], ask: BaseModel, room: int) -> dict[str, Json]:
     """Return the entries that fit, at least one, and where to go on behind the last of them."""
-    cursor, again = ("before", "version") if _is_history(page) else ("after", "key")
-    note = f"There is more: ask again with {cursor} as in next."
+    cursor, place = _cursor(page, ask)
+    note = f"There is more: give next as {cursor}."
     left = room - size({"entries": [], "next": None, "note": note})
     entries: list[dict[str, Json]] = []
     for entry in map(_entry, page.entries):
-        taken = size(entry) + 1
-        behind = size(entry[again])  # if it is the last one, `next` repeats where it stands
+        taken = size(entry, left) + 1
+        behind = size(place(entry))  # if it is the last one, `next` repeats where it stands
         if taken + behind > left:
             if entries:
                 break
-            entry = _shortened(entry, left - behind)
+            entry = _shortened(entry, left - behind, room)
         entries.append(entry)
         left -= taken
     cut = len(entries) < len(page.entries)
-    following = entries[-1][again] if cut else page.next
+    following = place(entries[-1]) if cut else page.next
     shown: dict[str, Json] = {"entries": [*entries], "next": following}
     return shown if following is None else {**shown, "note": note}
 
 
-def _is_history(page: Page[Any, Any]) -> bool:
-    return bool(page.entries) and isinstance(page.entries[0], HistoryEntry)
+def _cursor(page: Page[Any, Any], ask: BaseModel) -> tuple[str, Callable[[dict[str, Any]], str | int]]:
+    """Return the argument with which one goes on, and what it is behind an entry."""
+    if page.entries and isinstance(page.entries[0], HistoryEntry):
+        return "before", itemgetter("version")
+    if getattr(ask, "namespace", None) is not None:
+        return "after", itemgetter("key")
+    return "after", lambda entry: pointer((entry["namespace"], entry["key"]))
 
 
 def _entry(entry: Any) -> dict[str, Json]:
@@ -121,36 +144,59 @@ def _entry(entry: Any) -> dict[str, Json]:
         when = entry.created_at.isoformat()
         return {"version": entry.version, "created_at": when, "provenance": by, "patch": list(entry.patch)}
     if isinstance(entry, Item):
-        updated = entry.updated_at.isoformat()
-        return {"key": entry.key, "value": entry.value, "version": entry.version, "updated_at": updated}
+        name: dict[str, Json] = {"namespace": entry.namespace, "key": entry.key}
+        updated = entry.updated_at.isoformat(timespec="seconds")
+        return {**name, "value": entry.value, "version": entry.version, "updated_at": updated}
     shown: dict[str, Json] = as_json(entry)
     return shown
 
 
-def _shortened(entry: dict[str, Json], room: int) -> dict[str, Json]:
-    """Return an entry that is too long by itself, with its content cut."""
-    content = {name: entry[name] for name in _CONTENT if name in entry}
-    empty = {name: _CONTENT[name] for name in content}
-    part = fitted(content, room - size({**entry, **empty}) - _note_room(room))
-    assert isinstance(part.value, dict)
-    return {**entry, **empty, **part.value, "note": _note(part.omitted, _LONGER, room)}
+def _shortened(entry: dict[str, Json], room: int, asked: int) -> dict[str, Json]:
+    """Return an entry that is too long by itself, with its content cut; `asked` are the tokens of the whole answer."""
+    content = {name: each for name, each in entry.items() if name in _CONTENT}
+    around = {name: each for name, each in entry.items() if name not in _CONTENT}
+    part = fitted(content, room - size(around) - _note_room(room))
+    shown = {name: part.value.get(name, each) for name, each in entry.items() if name in around or name in part.value}
+    return {**shown, "note": _note(part.omitted, _advice(part.omitted, None, asked), room)}
+
+
+def _advice(omitted: Sequence[Omission], pointer: str | None, asked: int) -> str:
+    """Return how to get what was left out of an answer that had `asked` tokens; entries of a page take no pointer."""
+    ways = []
+    if pointer is not None:
+        entry = next((each.entry for each in omitted if each.entry is not None), None)
+        if entry is not None:
+            such = f", such as {entry}" if size(entry, _EXAMPLE_TOKENS) <= _EXAMPLE_TOKENS else ""
+            ways.append(f"the pointer of an entry{such}")
+        elif any(each.place != pointer for each in omitted):
+            ways.append("a longer pointer")
+    if asked < MOST_TOKENS:
+        ways.append(f"max_tokens up to {MOST_TOKENS}")
+    return f"give {', or '.join(ways)}" if ways else "read it as a resource"
 
 
 def _note_room(room: int) -> int:
-    return min(NOTE_ROOM, room // 3)
+    return max(LEAST_TOKENS // 3, min(NOTE_ROOM, room // 3))
 
 
-def _note(omitted: Sequence[str], advice: str, room: int) -> str:
+def _note(omitted: Sequence[Omission], advice: str, room: int) -> str:
     """Return what was left out, as far as there is room to name it, and how to get it."""
-    left = _note_room(room) - tokens(advice) - _BARE_NOTE
+    return f"Left out: {_named(omitted, _note_room(room) - tokens(advice) - _BARE_NOTE)}. For more, {advice}."
+
+
+def _named(omitted: Sequence[Omission], room: int) -> str:
+    """Return the places for which there is room, one of them in any case, and how many more there are."""
     named: list[str] = []
+    left = room
     for each in omitted[:OMISSIONS]:
-        left -= size(each) + 1
+        left -= size(str(each)) + 1
         if left < 0:
             break
-        named.append(each)
+        named.append(str(each))
     if not named:
-        return f"Cut: {advice}."
+        first = omitted[0]
+        shortened = fitted(first.place, max(room - tokens(first.part), _LEAST_PLACE)).value
+        named.append(str(first._replace(place=shortened)))
     if len(named) < len(omitted):
         named.append(f"{len(omitted) - len(named)} more places")
-    return f"Left out: {'; '.join(named)}. For more, {advice}."
+    return "; ".join(named)

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from mcp.shared.exceptions import MCPError
@@ -38,7 +39,7 @@ UNFORESEEN: Final = "internal_error: The memory could not be used. Go on without
 """What is told of an error that nobody foresaw: its own text may quote anything."""
 
 _NEXT: Final[Mapping[type[UserMemoryError], str]] = {
-    NotFound: "List what is there first.",
+    NotFound: "Read or list what is there first.",
     VersionConflict: "Read it again, and repeat your change on what you find.",
     IdentityConflict: "An operator has to merge the two; go on without memory.",
     Conflict: "Try again.",
@@ -53,7 +54,29 @@ _NEXT: Final[Mapping[type[UserMemoryError], str]] = {
 }
 """What to do next, by the nearest class of an error. The others say it themselves."""
 
-_KIND: Final = re.compile(r"(constrained-)?(str|int|bool|datetime)|union\[.*\]")
+_KIND: Final = re.compile(r"(constrained-)?(str|int|bool|datetime)|(union|function-[a-z]+)\[.*\]")
+
+_EXPECTED: Final = [
+    (re.compile("int_.*|finite_number"), "a whole number"),
+    (re.compile("string_(type|sub_type|unicode)"), "a text"),
+    (re.compile("bool_.*"), "true or false"),
+    (re.compile("list_type"), "a list"),
+    (re.compile("dict_.*|model_.*"), "an object"),
+    (re.compile("date.*|timezone.*"), "a time, such as 2026-11-20T09:00+00:00"),
+]
+"""The kind of value that is expected, by pydantic's type of the error."""
+
+_FAULTS: Final[Mapping[str, str]] = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no argument of this name",
+    "greater_than_equal": "too small: at least {ge}",
+    "less_than_equal": "too large: at most {le}",
+    "too_short": "too few: at least {min_length}",
+    "too_long": "too many: at most {max_length}",
+    "string_too_long": "too long: at most {max_length} characters",
+    "value_error": "{error}",
+}
+"""What is wrong otherwise; for an error that is in neither, pydantic's own message has to do."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +91,11 @@ def told(error: UserMemoryError) -> str:
 
 def misasked(error: ValidationError) -> InvalidInput:
     """Return what is wrong with the arguments, without repeating them."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    shown = [f"{_place(each)}: {each['msg']}" for each in faults if each["type"] != "none_required"]
-    return InvalidInput("; ".join(shown[:PLACES]))
+    wrong: dict[str, list[ErrorDetails]] = {}
+    for fault in error.errors(include_url=False, include_input=False):
+        if fault["type"] != "none_required":
+            wrong.setdefault(_place(fault), []).append(fault)
+    return InvalidInput("; ".join(f"{place}: {_wrong(faults)}" for place, faults in islice(wrong.items(), PLACES)))
 
 
 def failed(line: str) -> CallToolResult:
@@ -98,13 +123,31 @@ def _place(fault: ErrorDetails) -> str:
     return ".".join(parts) or "arguments"
 
 
+def _wrong(faults: Sequence[ErrorDetails]) -> str:
+    """Return what is wrong with an argument: where it may be of two kinds, it has a fault of each."""
+    expected = [_expected(each) for each in faults]
+    kinds = dict.fromkeys(filter(None, expected))
+    others = dict.fromkeys(_fault(each) for each, kind in zip(faults, expected, strict=True) if kind is None)
+    return ", or ".join([*([f"give {' or '.join(kinds)}"] if kinds else []), *others])
+
+
+def _expected(fault: ErrorDetails) -> str | None:
+    return next((kind for types, kind in _EXPECTED if types.fullmatch(fault["type"])), None)
+
+
+def _fault(fault: ErrorDetails) -> str:
+    told = _FAULTS.get(fault["type"])
+    return fault["msg"] if told is None else told.format_map(fault.get("ctx", {}))
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _details(error: UserMemoryError) -> Iterator[str]:
     if isinstance(error, VersionConflict) and error.current is not None:
-        yield f"It is at version {error.current}."
+        if f"version {error.current} " not in f"{error} ":
+            yield f"It is at version {error.current}."
         places = [str(each["pointer"]) for each in error.conflicts]
         if places:
             yield f"Both sides changed {', '.join(places[:PLACES])}{' and more' if len(places) > PLACES else ''}."

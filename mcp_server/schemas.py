@@ -72,7 +72,7 @@ def _object(required: str, **properties: _Schema) -> _Schema:
     }
 
 
-_VALUE: Final = _object("value", value=_ANY, note=_NOTE)
+_VALUE: Final = _object("", value=_ANY, note=_NOTE)  # what is cut to nothing is left out, here and below
 
 _DONE: Final = _object("done", done={"type": "boolean"})
 
@@ -96,7 +96,7 @@ _WRITTEN: Final = _object(
 )
 
 _ITEM: Final = _object(
-    "namespace key value version created_at updated_at",
+    "namespace key version created_at updated_at",
     **_WRITTEN["properties"],
     value=_ANY,
     note=_NOTE,
@@ -114,7 +114,7 @@ _ANSWERS: Final = {
     "get_memory_history": _page(
         "integer",
         _object(
-            "version created_at provenance patch",
+            "version created_at",
             version=_NUMBER,
             created_at=_WHEN,
             provenance={"type": "object", "description": "Who made the change, through what, from what, why."},
@@ -124,7 +124,15 @@ _ANSWERS: Final = {
     ),
     "list_memory_items": _page(
         "string",
-        _object("key value version updated_at", key=_TEXT, value=_ANY, version=_NUMBER, updated_at=_WHEN, note=_NOTE),
+        _object(
+            "namespace key version updated_at",
+            namespace=_TEXT,
+            key=_TEXT,
+            value=_ANY,
+            version=_NUMBER,
+            updated_at=_WHEN,
+            note=_NOTE,
+        ),
     ),
     "get_memory_item": _ITEM,
     "set_memory_item": _WRITTEN,

@@ -42,6 +42,12 @@ def run_stdio(server: MCPServer[Any]) -> None:
     except KeyboardInterrupt:
         _end_soon(INTERRUPTED)
         raise
+    except BaseExceptionGroup as several:
+        _, others = several.split(anyio.BrokenResourceError)
+        if others is not None:
+            raise
+        _end_soon(INTERRUPTED)  # Ctrl-C, at the moment in which a message was handed on
+        raise KeyboardInterrupt from None
     except SystemExit:  # asked to end
         _end_soon(0)
         raise

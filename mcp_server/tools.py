@@ -30,6 +30,12 @@ _EFFECTS: Final[dict[str, tuple[Effect, ...]]] = {
     "all": tuple(Effect),
 }
 
+ENTRY_TOKENS: Final = 40
+"""Tokens of an entry of a list, with hardly anything in it."""
+
+OVERWRITING: Final = frozenset({"set_memory_item"})
+"""Writes that leave nothing of what was there. A document is not among them: each of its versions is kept."""
+
 SCOPES: Final = {Effect.READ: Scope.READ, Effect.WRITE: Scope.WRITE, Effect.ERASE: Scope.WRITE}
 """What a token has to be given for."""
 
@@ -71,7 +77,7 @@ def memory_tool(operation: Operation[Any, Any], *, answer_tokens: int, seconds: 
         context_kwarg="ctx",
         annotations=ToolAnnotations(
             read_only_hint=operation.effect is Effect.READ,
-            destructive_hint=operation.effect is Effect.ERASE,
+            destructive_hint=operation.effect is Effect.ERASE or operation.name in OVERWRITING,
             idempotent_hint=operation.effect is not Effect.WRITE,
             open_world_hint=False,
         ),
@@ -94,7 +100,7 @@ def _run(operation: Operation[Any, Any], given: dict[str, Any], asking: Asker, a
     with observed(memory_operation(operation), name=operation.name, store=store, door=DOOR) as seen:
         person = asking.person(SCOPES[operation.effect])
         arguments, room = _without_room(operation, given, answer_tokens)
-        ask = _question(operation, arguments)
+        ask = _question(operation, arguments, room)
         result = answered(operation, ask, operation(person, ask), room)
         seen.content(lambda: getattr(result.content[0], "text", ""))
         return result
@@ -114,9 +120,16 @@ def _without_room(
     return {name: value for name, value in given.items() if name != MAX_TOKENS}, room
 
 
-def _question(operation: Operation[Any, Any], arguments: dict[str, Any]) -> Any:
-    """Return the operation's input; what is wrong with it is the model's, an error further in is not."""
+def _question(operation: Operation[Any, Any], arguments: dict[str, Any], room: int) -> Any:
+    """Return the operation's input; what is wrong with it is the model's, an error further in is not.
+
+    Nothing is read that cannot be shown: a page that nobody gave a `limit` has as many entries as there is room for.
+    """
     try:
-        return operation.input.model_validate(arguments)
+        ask = operation.input.model_validate(arguments)
     except ValidationError as error:
         raise misasked(error) from None
+    limit = getattr(ask, "limit", None)
+    if limit is None or "limit" in ask.model_fields_set:
+        return ask
+    return ask.model_copy(update={"limit": min(limit, max(1, room // ENTRY_TOKENS))})

@@ -53,6 +53,10 @@ class Items(_Kind):
         """Return the items of one namespace ordered by key, those behind the key `after`."""
         return self._memory.ask(lambda stores: stores.items.in_namespace(namespace, limit=limit, after=after))
 
+    def all(self, *, limit: int = 100, after: tuple[str, str] | None = None) -> Page[Item, tuple[str, str]]:
+        """Return the items of every namespace ordered by namespace and key, those behind `after`, which is both."""
+        return self._memory.ask(lambda stores: stores.items.all(limit=limit, after=after))
+
     def namespaces(self, beginning: str = "", *, limit: int = 100) -> list[str]:
         """Return the namespaces in which there is something and that begin so."""
         return self._memory.ask(lambda stores: stores.items.namespaces(beginning, limit=limit))

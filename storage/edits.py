@@ -19,7 +19,7 @@ from storage.limits import DEPTH_LIMIT, PATCH_LIMIT
 from storage.merge import ABSENT, ENTRY_ID
 from storage.patch import copied
 from storage.patch_budget import too_deep
-from storage.pointer import kind, pointer, shown, tokens
+from storage.pointer import follow, kind, pointer, shown, step, tokens
 
 NEW_ENTRY: Final = "-"
 """The segment that stands for a new entry at the end of a list (RFC 6901, section 4)."""
@@ -89,6 +89,30 @@ def edited(document: Document, edits: Sequence[Edit]) -> Document:
         else:
             _put(after, path, copied(edit.value, DEPTH_LIMIT - len(path)))
     return after
+
+
+def named(document: Json, place: str) -> Json:
+    """Return the value that the pointer `place` names inside `document`, not a copy.
+
+    A segment inside a list is an index (RFC 6901) or, where no entry has that index, the name of an entry as in
+    `edited`. So an id that looks like an index is one, as long as the list has so many entries.
+
+    Raises NotFound where there is nothing, and for a name that two entries share; InvalidPatch for no pointer.
+    """
+    return follow(document, place, _inside)
+
+
+def _inside(container: Json, token: str) -> Json:
+    """Return the member or entry of `container` that a segment names; LookupError says why there is none."""
+    try:
+        return step(container, token)
+    except LookupError:
+        if not isinstance(container, list):
+            raise
+    found = _answering(container, token)
+    if len(found) != 1:
+        raise LookupError(f"{'several entries have' if found else 'no entry has'} this index, id or value")
+    return container[found[0]]
 
 
 def _check_place(place: str) -> None:
@@ -214,13 +238,18 @@ def _place(entries: list[Json], path: _Path, depth: int) -> int:
 def _found(entries: list[Json], path: _Path, depth: int) -> int | None:
     """Return the index of the entry that a segment names, None where there is none; refuse what may be an index."""
     name = path[depth]
-    spelled = _spelled(name)
-    found = [index for index, entry in enumerate(entries) if _answers(entry, name, spelled)]
+    found = _answering(entries, name)
     if len(found) > 1:
         raise _refused("several entries have this id or value: set the whole list", path, depth)
     if not found and _INDEX.fullmatch(name):
         raise _refused("a list entry is named by its id or its value, never by its index", path, depth)
     return found[0] if found else None
+
+
+def _answering(entries: list[Json], name: str) -> list[int]:
+    """Return the indexes of the entries that have this id or value."""
+    spelled = _spelled(name)
+    return [index for index, entry in enumerate(entries) if _answers(entry, name, spelled)]
 
 
 def _answers(entry: Json, name: str, spelled: Json) -> bool:

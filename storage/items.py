@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -100,11 +101,18 @@ class ItemStore:
         if after is not None:
             wanted = wanted.where(items.c.key > check_name(after, "after"))
         rows = self._work.execute(wanted.order_by(items.c.key).limit(page_size(limit) + 1)).all()
-        found = tuple(
-            Item(namespace, row.key, loads(row.value), row.version, row.created_at, row.updated_at)
-            for row in rows[:limit]
-        )
+        found = tuple(map(_listed, rows[:limit]))
         return Page(found, found[-1].key if len(rows) > limit else None)
+
+    def all(self, *, limit: int = 100, after: tuple[str, str] | None = None) -> Page[Item, tuple[str, str]]:
+        """Return the items of every namespace ordered by namespace and key, those behind `after`, which is both."""
+        wanted = sa.select(items).where(items.c.owner_id == self._work.owner)
+        if after is not None:
+            place = sa.tuple_(items.c.namespace, items.c.key)
+            wanted = wanted.where(place > sa.tuple_(*(check_name(name, "after") for name in after)))
+        rows = self._work.execute(wanted.order_by(items.c.namespace, items.c.key).limit(page_size(limit) + 1)).all()
+        found = tuple(map(_listed, rows[:limit]))
+        return Page(found, (found[-1].namespace, found[-1].key) if len(rows) > limit else None)
 
     def namespaces(self, beginning: str = "", *, limit: int = 100) -> list[str]:
         """Return the namespaces in which there is something and that begin so, in order of code points."""
@@ -158,6 +166,10 @@ def _check(namespace: str, key: str) -> None:
 
 def _item(namespace: str, key: str, stored: StoredItem) -> Item:
     return Item(namespace, key, loads(stored.value), stored.version, stored.created_at, stored.updated_at)
+
+
+def _listed(row: sa.Row[Any]) -> Item:
+    return Item(row.namespace, row.key, loads(row.value), row.version, row.created_at, row.updated_at)
 
 
 def _nothing_at(namespace: str, key: str) -> NotFound:

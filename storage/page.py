@@ -7,7 +7,7 @@ from storage.errors import InvalidInput
 from storage.limits import PAGE_LIMIT
 
 Entry = TypeVar("Entry")
-Place = TypeVar("Place", int, str)
+Place = TypeVar("Place", int, str, tuple[str, str])
 
 
 @dataclass(frozen=True, slots=True)

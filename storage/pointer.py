@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from storage.errors import InvalidPatch, NotFound
 from storage.json_types import Json
@@ -50,10 +50,15 @@ def resolve(document: Json, pointer: str) -> Json:
 
     Raises NotFound naming the pointer if it leads nowhere, InvalidPatch if it is malformed.
     """
+    return follow(document, pointer, step)
+
+
+def follow(document: Json, pointer: str, inside: Callable[[Json, str], Json]) -> Json:
+    """Return the value to which `inside`, a rule such as `step`, leads from token to token; errors as of `resolve`."""
     value = document
     try:
         for token in tokens(pointer):
-            value = step(value, token)
+            value = inside(value, token)
     except LookupError as missing:
         raise NotFound(f"There is nothing at {shown(pointer)}: {missing.args[0]}.") from None
     return value

@@ -1,8 +1,8 @@
 """MCP: our server beside the reference memory server of npm and a Python peer, each a process spoken to over stdio.
 
 What counts is the CPU of the server's process, since machines are shared; what the client takes is nobody's figure.
-The same client speaks to all of them. Peers are installed into a cache folder (`benchmarks/over_mcp/peers.py`), and each
-runs by its own interpreter without npx or uvx. Servers on SQLite and PostgreSQL are durable, as they come.
+The same client speaks to all of them. Peers are installed into a cache folder (`benchmarks/over_mcp/peers.py`), and
+each runs by its own interpreter without npx or uvx. Servers on SQLite and PostgreSQL are durable, as they come.
 """
 
 import asyncio

@@ -8,12 +8,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from memory_tools.memory import UserMemory
 from memory_tools.operation import UNSAID, Audience, Effect, Input, Omittable, PageSize, operation
-from storage.edits import Edit, NewValue, Removal
+from storage.edits import Edit, NewValue, Removal, named
 from storage.json_types import Json, Patch
 from storage.limits import VERSION_LIMIT
 from storage.outcome import Outcome
 from storage.page import Page
-from storage.pointer import resolve
 from storage.provenance import WHY_LIMIT
 from storage.snapshots import HistoryEntry
 
@@ -46,7 +45,7 @@ class DocumentWanted(Input):
     """A document, or one place in it."""
 
     at: Annotated[Omittable[Moment], Field(description="A past version or time.")]
-    pointer: Annotated[Omittable[str], Field(description="JSON pointer of the part wanted.")]
+    pointer: Annotated[Omittable[str], Field(description="JSON pointer, as /goals/g-7.")]
 
 
 def _unsaid(schema: dict[str, Any]) -> None:
@@ -111,9 +110,9 @@ class OlderVersion(Input):
 
 @operation(Effect.READ, "GET /document", example={"pointer": "/summary"})
 def get_user_memory(memory: UserMemory, ask: DocumentWanted) -> Json:
-    """Read what is known about the person. Use it first."""
+    """Read what is known about the person. Use it first; single values are in list_memory_items."""
     snapshot = memory.document.current() if ask.at is None else memory.document.as_of(ask.at)
-    return resolve(snapshot.document, ask.pointer or "")
+    return named(snapshot.document, ask.pointer or "")
 
 
 @operation(

@@ -6,9 +6,11 @@ from pydantic import Field
 
 from memory_tools.memory import UserMemory
 from memory_tools.operation import UNSAID, Audience, Effect, Input, Omittable, PageSize, operation
+from storage.errors import InvalidInput, InvalidPatch
 from storage.items import DEFAULT_NAMESPACE, LONGEST_LIST, Item
 from storage.limits import PAGE_LIMIT, VERSION_LIMIT
 from storage.page import Page
+from storage.pointer import pointer, tokens
 
 Namespace = Annotated[str, Field(description="Group, as prefs.", default_factory=lambda: DEFAULT_NAMESPACE)]
 Key = Annotated[str, Field(description="Exact name.")]
@@ -38,11 +40,11 @@ class NewEntry(NamedItem):
 
 
 class ItemsWanted(Input):
-    """One page of a namespace."""
+    """One page of a namespace, or of all of them."""
 
-    namespace: Namespace
+    namespace: Annotated[Omittable[str], Field(description="Left out: all.")]
     limit: Annotated[PageSize, Field(default_factory=lambda: PAGE_LIMIT)]
-    after: Annotated[Omittable[str], Field(description="Last key you saw.")]
+    after: Annotated[Omittable[str], Field(description="As in next.")]
 
 
 @operation(Effect.READ, "GET /items/{namespace}/{key}", example={"namespace": "prefs", "key": "tone"})
@@ -77,7 +79,19 @@ def delete_memory_item(memory: UserMemory, ask: NamedItem) -> None:
     memory.items.delete(ask.namespace, ask.key)
 
 
-@operation(Effect.READ, "GET /items/{namespace}", example={"namespace": "prefs"})
+@operation(Effect.READ, "GET /items", example={"namespace": "prefs"})
 def list_memory_items(memory: UserMemory, ask: ItemsWanted) -> Page[Item, str]:
-    """List kept values by key. Use it before you ask the person again."""
-    return memory.items.in_namespace(ask.namespace, limit=ask.limit, after=ask.after)
+    """List single kept values. Use it before you ask the person again."""
+    # A page of one namespace goes on behind a key, one of all behind /namespace/key, escaped as in a JSON pointer.
+    if ask.namespace is not None:
+        return memory.items.in_namespace(ask.namespace, limit=ask.limit, after=ask.after)
+    page = memory.items.all(limit=ask.limit, after=None if ask.after is None else _namespace_and_key(ask.after))
+    return Page(page.entries, None if page.next is None else pointer(page.next))
+
+
+def _namespace_and_key(place: str) -> tuple[str, str]:
+    try:
+        namespace, key = tokens(place)
+    except (InvalidPatch, ValueError):
+        raise InvalidInput("without a namespace, `after` is /namespace/key, as in a page's `next`") from None
+    return namespace, key

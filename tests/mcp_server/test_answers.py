@@ -13,9 +13,12 @@ from mcp import Client
 from mcp.server import MCPServer
 
 from mcp_server import create_server
-from mcp_server.fitting import compact
+from mcp_server.fitting import LEAST_TOKENS, compact
+from mcp_server.tools import ENTRY_TOKENS, _question
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.operations import CATALOG
 from storage.json_types import Json
+from storage.pointer import pointer, tokens
 from storage.provenance import by_operator
 from tests.mcp_server.asking import ask, insert_items, length, pages, refusal
 from tests.mcp_server.conftest import UNPACED
@@ -57,27 +60,90 @@ async def test_no_default_answer_has_more_than_2000_tokens_at_10_000_items(
     client: Client, ten_thousand: list[str]
 ) -> None:
     async with client:
-        for arguments in ({}, {"after": "key 05000"}, {"limit": 100}, {"limit": 1}):
+        for arguments in ({}, {"after": "/default/key 05000"}, {"limit": 100}, {"limit": 1}):
             page = await ask(client, "list_memory_items", **arguments)
             assert length(page) <= 2_000
             assert len(compact(page)) <= 8_000
-    assert page["next"] == "key 00000"
+    assert page["next"] == "/default/key 00000"
 
 
-async def test_cut_pages_show_every_item_once(client: Client, ten_thousand: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [{"after": "/default/key 08999"}, {"namespace": "default", "after": "key 08999"}], ids=str
+)
+async def test_cut_pages_show_every_item_once(
+    client: Client, ten_thousand: list[str], arguments: dict[str, Any]
+) -> None:
     seen: list[str] = []
     async with client:
-        async for page in pages(client, "list_memory_items", "after", max_tokens=8_000, after="key 08999"):
+        async for page in pages(client, "list_memory_items", "after", max_tokens=8_000, **arguments):
             assert ("note" in page) == (page["next"] is not None)
             seen += [entry["key"] for entry in page["entries"]]
     assert seen == ten_thousand[9_000:]
 
 
+NAMED = sorted((namespace, key) for namespace in ("a", "a/b", "b", "~1") for key in ("/", "b/c", "x" * 200, "~0", "é"))
+"""Names with what a pointer escapes."""
+
+
+@pytest.mark.parametrize("limit", [{}, {"limit": 3}], ids=str)
+async def test_items_of_all_namespaces_are_paged_by_place_and_those_of_one_by_key(
+    client: Client, person: UserMemory, limit: dict[str, int]
+) -> None:
+    for namespace, key in NAMED:
+        person.items.set(namespace, key, "a value " * 9)
+    async with client:
+        seen: list[tuple[str, str]] = []
+        cursors: list[str] = []
+        async for page in pages(client, "list_memory_items", "after", max_tokens=500, **limit):
+            seen += [(entry["namespace"], entry["key"]) for entry in page["entries"]]
+            cursors += [] if page["next"] is None else [page["next"]]
+        assert seen == NAMED
+        assert len(cursors) >= 3
+        assert all(cursor == pointer(found) for cursor in cursors for found in NAMED if tokens(cursor) == [*found])
+        alone: list[tuple[str, str]] = []
+        async for page in pages(client, "list_memory_items", "after", max_tokens=250, namespace="a/b", **limit):
+            alone += [(entry["namespace"], entry["key"]) for entry in page["entries"]]
+            assert page["next"] in (None, alone[-1][1])
+        assert alone == [found for found in NAMED if found[0] == "a/b"]
+
+
+async def test_no_more_items_are_read_than_there_is_room_for(client: Client, ten_thousand: list[str]) -> None:
+    async with client:
+        for arguments in ({"max_tokens": LEAST_TOKENS}, {"max_tokens": 1_000}, {}, {"max_tokens": 8_000}):
+            room = arguments.get("max_tokens", 2_000)
+            entries = (await ask(client, "list_memory_items", **arguments))["entries"]
+            assert 1 <= len(entries) <= min(100, room // ENTRY_TOKENS)
+            assert length(entries[0]) > ENTRY_TOKENS
+        short = {"max_tokens": 8_000, "namespace": "default"}
+        assert len((await ask(client, "list_memory_items", **short, limit=3))["entries"]) == 3
+
+
+def test_a_page_is_as_long_as_its_room_unless_somebody_says_how_long() -> None:
+    listing, history = CATALOG["list_memory_items"], CATALOG["get_memory_history"]
+    assert [_question(listing, {}, room).limit for room in (100, 2_000, 8_000)] == [2, 50, 100]
+    assert [_question(history, {}, room).limit for room in (100, 2_000)] == [2, 20]
+    assert _question(listing, {"limit": 100}, 100).limit == 100
+    assert _question(listing, {"limit": None}, 100).limit == 2
+
+
+async def test_an_entry_says_when_to_the_second(client: Client, person: UserMemory) -> None:
+    item = person.items.set("prefs", "drink", "tea")
+    async with client:
+        (entry,) = (await ask(client, "list_memory_items"))["entries"]
+    assert entry == {
+        "namespace": "prefs",
+        "key": "drink",
+        "value": "tea",
+        "version": 1,
+        "updated_at": item.updated_at.isoformat(timespec="seconds"),
+    }
+
+
 async def test_a_note_says_how_to_go_on(client: Client, ten_thousand: list[str]) -> None:
     async with client:
         page = await ask(client, "list_memory_items", limit=2)
-    assert page["note"] == "There is more: ask again with after as in next."
-    assert page["next"] == "key 00001"
+    assert page["note"] == "There is more: give next as after."
+    assert page["next"] == "/default/key 00001"
 
 
 @pytest.mark.parametrize("name", CHARACTERS)
@@ -86,14 +152,18 @@ async def test_items_of_10_kb_are_cut_to_what_was_asked_for(client: Client, pers
     for number in range(3):
         person.items.set("default", f"{name} {number}", value)
     async with client:
-        for room in (100, 101, 500, 2_000, 8_000):
+        for room in (200, 201, 500, 2_000, 8_000):
             item = await ask(client, "get_memory_item", key=f"{name} 0", max_tokens=room)
             assert length(item) <= room
             assert ("note" in item) == (item["value"] != value)
             async for page in pages(client, "list_memory_items", "after", max_tokens=room):
                 assert length(page) <= room
                 assert len(page["entries"]) >= 1
-                assert page["entries"][0]["value"][:-1] == value[: len(page["entries"][0]["value"]) - 1]
+                for entry in page["entries"]:
+                    shown = entry.get("value", "…")
+                    assert shown[:-1] == value[: len(shown) - 1]
+                    assert ("note" in entry) == (shown != value)
+                    assert "Left out: /value" in entry.get("note", "Left out: /value")
 
 
 async def test_values_of_every_kind_are_cut_and_stay_json(client: Client, person: UserMemory) -> None:
@@ -114,7 +184,7 @@ async def test_values_of_every_kind_are_cut_and_stay_json(client: Client, person
             assert length(page) <= 300
 
 
-@pytest.mark.parametrize("room", [100, 500, 2_000])
+@pytest.mark.parametrize("room", [200, 500, 2_000])
 async def test_long_keys_are_never_cut_and_are_paged(
     client: Client, administrator: sa.Engine, ada: UUID, room: int
 ) -> None:
@@ -126,7 +196,7 @@ async def test_long_keys_are_never_cut_and_are_paged(
             assert shown == sorted(keys)[: len(shown)]
             keys = sorted(keys)[len(shown) :]
             # A name that is longer than the room by itself, and once more as `next`, has to be said all the same.
-            assert length(page) <= max(room, 1_200)
+            assert length(page) <= max(room, 1_250)
     assert keys == []
 
 
@@ -152,7 +222,7 @@ async def test_a_document_of_250_kb_is_cut_and_found_by_pointer(client: Client, 
         assert length(whole) <= 2_000
         assert whole["value"]["summary"] == "Ada plays chess."
         assert "/parts/part-0" in whole["note"]
-        for room in (100, 1_000, 8_000):
+        for room in (200, 1_000, 8_000):
             assert length(await ask(client, "get_user_memory", max_tokens=room)) <= room
             assert length(await ask(client, "get_user_memory", pointer="/parts", max_tokens=room)) <= room
         named = whole["note"].removeprefix("Left out: ").partition(":")[0].partition(";")[0]
@@ -170,8 +240,7 @@ async def test_what_is_cut_of_a_text_is_counted(client: Client, person: UserMemo
     shown = len(said["value"]) - 1
     assert said["value"] == ("word " * 10_000)[:shown] + "…"
     assert said["note"] == (
-        f"Left out: /summary: {50_000 - shown} of 50000 characters. "
-        "For more, give a longer pointer, or max_tokens up to 8000."
+        f"Left out: /summary: {50_000 - shown} of 50000 characters. For more, give max_tokens up to 8000."
     )
 
 
@@ -190,15 +259,13 @@ async def test_a_history_of_large_patches_is_cut_and_every_version_shown_once(
 ) -> None:
     async with client:
         assert length(await ask(client, "get_memory_history")) <= 2_000
-        for room in (100, 2_000):
+        for room in (200, 2_000):
             seen: list[int] = []
             async for page in pages(client, "get_memory_history", "before", max_tokens=room, before=110):
                 assert length(page) <= room
                 seen += [entry["version"] for entry in page["entries"]]
             assert seen == list(range(109, 0, -1))
-        assert (await ask(client, "get_memory_history", limit=1))["note"] == (
-            "There is more: ask again with before as in next."
-        )
+        assert (await ask(client, "get_memory_history", limit=1))["note"] == "There is more: give next as before."
 
 
 async def test_nothing_is_an_answer_too(client: Client) -> None:
@@ -226,7 +293,10 @@ async def test_a_change_is_saved_unchanged_or_held(client: Client, person: UserM
         held = await ask(client, "update_user_memory", changes=[{"pointer": "/safety_notes", "remove": True}])
     assert (held["status"], held["version"]) == ("held", 1)
     assert [each["rule"] for each in held["objections"]] == ["protected", "loss"]
-    assert "Do not try again" in held["note"]
+    assert held["note"] == (
+        "Not in force: it waits until the person or an operator accepts it (usermemory pending list). "
+        "Tell the person, and do not try again."
+    )
     assert person.document.current().document["safety_notes"] == "No nuts."
     assert person.pending.get(held["pending_id"]).objections[0].rule == "protected"
 
@@ -239,6 +309,7 @@ async def test_many_objections_fit_too(memory: Memory, person: UserMemory) -> No
         held = await ask(client, "update_user_memory", changes=changes)
     assert held["status"] == "held"
     assert 1 <= len(held["objections"]) < 80
+    assert held["note"].endswith(f"Left out: /objections: entries {len(held['objections'])} to 80.")
     assert length(held) <= 300
 
 
@@ -282,11 +353,11 @@ async def test_what_nobody_sees_is_not_shown_to_a_model(client: Client, person: 
 
 
 async def test_max_tokens_is_a_whole_number_within_its_bounds(client: Client) -> None:
-    rooms: list[Any] = [99, 8_001, -1, 0, True, "500", 500.5, [500], 2**70]
+    rooms: list[Any] = [199, 8_001, -1, 0, True, "500", 500.5, [500], 2**70]
     async with client:
         for tool, room in product(("get_user_memory", "list_memory_items", "get_memory_history"), rooms):
             line = await refusal(client, tool, max_tokens=room)
-            assert line.startswith("invalid_input: max_tokens: a whole number from 100 to 8000.")
+            assert line.startswith("invalid_input: max_tokens: a whole number from 200 to 8000.")
         assert "value" in await ask(client, "get_user_memory", max_tokens=None)
 
 
@@ -297,6 +368,6 @@ async def test_writing_takes_no_max_tokens(client: Client) -> None:
 
 async def test_the_operator_sets_how_long_answers_are(memory: Memory, person: UserMemory) -> None:
     person.items.set("default", "long", "word " * 2_000)
-    async with Client(create_server(memory, person=person, answer_tokens=150, pace=UNPACED)) as client:
-        assert length(await ask(client, "get_memory_item", key="long")) <= 150
+    async with Client(create_server(memory, person=person, answer_tokens=200, pace=UNPACED)) as client:
+        assert length(await ask(client, "get_memory_item", key="long")) <= 200
         assert length(await ask(client, "get_memory_item", key="long", max_tokens=1_500)) > 1_200

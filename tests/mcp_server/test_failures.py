@@ -1,16 +1,21 @@
 """Failures: one line that says what to do next, and nothing of what is inside."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import product
 from pathlib import Path
 from threading import Event
+from typing import Any, Literal
 
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from mcp_server import create_server
+from mcp_server.failures import misasked, told
 from mcp_server.places import DOCUMENT, HISTORY
+from mcp_server.tools import offered
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.operation import Effect, Input, operation
 from memory_tools.operations import CATALOG
@@ -27,7 +32,7 @@ async def test_errors_say_what_to_do_next(client: Client, person: UserMemory) ->
     person.document.append({"tea": "black"})
     async with client:
         line = await refusal(client, "get_memory_item", key="tone", namespace="prefs")
-        assert line == "not_found: there is no item 'tone' in 'prefs'. List what is there first."
+        assert line == "not_found: there is no item 'tone' in 'prefs'. Read or list what is there first."
         await ask(client, "set_memory_item", key="tone", value=1)
         line = await refusal(client, "set_memory_item", key="tone", value=2, expected_version=0)
         assert line == (
@@ -38,12 +43,85 @@ async def test_errors_say_what_to_do_next(client: Client, person: UserMemory) ->
             client, "update_user_memory", changes=[{"pointer": "/tea", "value": "white"}], expected_version=1
         )
         assert line.startswith("version_conflict: ")
-        assert "It is at version 2. Both sides changed /tea." in line
+        assert line.count("version 2") == 1
+        assert "Both sides changed /tea." in line
+        line = await refusal(
+            client, "update_user_memory", changes=[{"pointer": "/tea", "value": 1}], expected_version=7
+        )
+        assert line == (
+            "version_conflict: version 7 was expected, but version 2 is the newest. "
+            "Read it again, and repeat your change on what you find."
+        )
         for pointer in ("/coffee", "tea", "/tea/0"):
             line = await refusal(client, "get_user_memory", pointer=pointer)
             assert line.partition(":")[0] in ("not_found", "invalid_input", "invalid_patch")
         assert (await refusal(client, "get_user_memory", at=99)).startswith("not_found: ")
         assert (await refusal(client, "get_user_memory", at="2026-11-20T09:00:00")).startswith("invalid_input: ")
+
+
+STRANGE: list[Any] = [
+    None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**4_400, 2**80, "", "x", "1.5", "1e400", "9" * 5_000, "yes",
+    "2026", "2026-13-01", "2026-11-20T25:00:00Z", "2026-11-20T09:00:00+99:00", "x" * 20_000, "\ud800", b"\xff", b"x",
+    [], [1], ["/a"], [[]], {}, {"pointer": 1}, [{"pointer": 1}], [{"pointer": "/a"}], [{"pointer": "/a", "remove": 7}],
+    [{"pointer": "/a", "remove": "perhaps"}], [{"pointer": "/a", "remove": []}], [{"pointer": "/a", "x": 1}], [1] * 200,
+]  # fmt: skip
+"""Values of every kind, so that every field finds some that it refuses."""
+
+PYDANTIC = (
+    "Input should",
+    "Field",
+    "Value error",
+    "Extra",
+    "validation",
+    "unable",
+    "valid ",
+    "pydantic",
+    "_",
+    "{",
+    "}",
+)
+
+
+def faults() -> Iterator[ValidationError]:
+    """Yield what is wrong with every argument of every tool, for each of the strange values."""
+    for each in offered("all"):
+        for name, strange in product([*each.input.model_fields, "whose"], STRANGE):
+            try:
+                each.input.model_validate({**each.example, name: strange})
+            except ValidationError as error:
+                yield error
+        with pytest.raises(ValidationError) as missing:
+            each.input.model_validate({"whose": 1})
+        yield missing.value
+
+
+def test_every_kind_of_wrong_argument_is_told_in_our_own_words() -> None:
+    kinds: set[str] = set()
+    for error in faults():
+        code, _, line = told(misasked(error)).replace("expected_version", "expected version").partition(": ")
+        kinds |= {each["type"] for each in error.errors()}
+        assert not any(word in line for word in PYDANTIC), line
+        assert code == "invalid_input"
+        assert ": ." not in line
+        assert "xxx" not in line
+        assert "999" not in line
+    assert kinds >= {
+        "missing", "extra_forbidden", "string_type", "string_too_long", "int_type", "int_parsing", "int_from_float",
+        "int_parsing_size", "finite_number", "greater_than_equal", "less_than_equal", "list_type", "too_short",
+        "too_long", "model_type", "bool_type", "bool_parsing", "value_error", "datetime_from_date_parsing",
+    }  # fmt: skip
+
+
+class Choice(Input):
+    """An input of a kind that no tool has."""
+
+    colour: Literal["green", "black"]
+
+
+def test_what_we_have_no_words_for_is_told_in_those_of_the_library() -> None:
+    with pytest.raises(ValidationError) as error:
+        Choice.model_validate({"colour": "{my diagnosis}"})
+    assert str(misasked(error.value)) == "colour: Input should be 'green' or 'black'"
 
 
 async def test_whatever_a_name_holds_an_error_stays_one_line(client: Client) -> None:
@@ -109,8 +187,12 @@ UNAVAILABLE = {"database_unavailable", "database_error"}
 async def failing(client: Client) -> set[str]:
     """Return the codes with which every tool, resource and prompt fails, after a look that nothing internal is told."""
     lines = [await refusal(client, tool, **arguments) for tool, arguments in EVERY_CALL.items()]
-    asked = [lambda: client.read_resource(DOCUMENT), lambda: client.read_resource(HISTORY)]
-    for ask_again in (*asked, lambda: client.get_prompt("context")):
+    asked: list[Callable[[], Awaitable[object]]] = [
+        lambda: client.read_resource(DOCUMENT),
+        lambda: client.read_resource(HISTORY),
+        lambda: client.get_prompt("context"),
+    ]
+    for ask_again in asked:
         with pytest.raises(MCPError) as error:
             await ask_again()
         lines.append(str(error.value))

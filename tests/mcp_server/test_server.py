@@ -10,6 +10,7 @@ from mcp.server import MCPServer
 
 from mcp_server import create_server
 from memory_tools.memory import Memory, UserMemory
+from memory_tools.operations import CATALOG
 from storage.errors import InvalidInput, InvalidName, NoIdentity
 from tests.mcp_server.asking import text_of
 
@@ -21,8 +22,26 @@ async def test_a_client_is_told_that_memory_is_data(server: MCPServer[Any], mode
         assert "data, not instructions" in client.instructions
         assert "2000 tokens" in client.instructions
         assert "max_tokens asks for up to 8000" in client.instructions
+        assert client.server_info is not None
         assert client.server_info.name == "usermemory"
         assert client.server_info.version == version("usermemory")
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(("tools", "writes"), [("read", False), ("core", True), ("all", True)])
+async def test_a_model_is_told_only_of_tools_and_prompts_that_there_are(
+    memory: Memory, person: UserMemory, mode: str, tools: Any, writes: bool
+) -> None:
+    async with Client(create_server(memory, person=person, tools=tools), mode=mode) as client:
+        said = client.instructions
+        names = [each.name for each in (await client.list_tools()).tools]
+        prompts = [each.name for each in (await client.list_prompts()).prompts]
+    assert said is not None
+    assert {each for each in CATALOG if each in said} <= set(names)
+    assert "list_memory_items" in said
+    assert ("update_user_memory" in said) is writes
+    assert ("usermemory pending list" in said) is writes
+    assert prompts == (["context", "remember", "review_memory"] if writes else ["context"])
 
 
 async def test_lists_are_the_same_for_everybody_and_in_the_same_order(memory: Memory) -> None:
@@ -59,9 +78,9 @@ def test_the_logging_of_the_host_is_left_alone(memory: Memory) -> None:
     assert (list(root.handlers), root.level) == before
 
 
-@pytest.mark.parametrize("wrong", [99, 8_001, True, "500", 500.0, None])
-def test_answers_have_100_to_8000_tokens(memory: Memory, wrong: Any) -> None:
-    with pytest.raises(InvalidInput, match="from 100 to 8000"):
+@pytest.mark.parametrize("wrong", [199, 8_001, True, "500", 500.0, None])
+def test_answers_have_200_to_8000_tokens(memory: Memory, wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match="from 200 to 8000"):
         create_server(memory, answer_tokens=wrong)
 
 

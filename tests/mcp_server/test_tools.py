@@ -13,6 +13,7 @@ from mcp_server.tools import offered
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.operations import CATALOG
 from storage.errors import InvalidInput
+from storage.pointer import pointer
 from tests.contents import Contents
 from tests.mcp_server.asking import EVERY_CALL, ask, line_of, refusal
 from tests.telemetry import Heard
@@ -61,7 +62,7 @@ async def test_tools_say_what_they_do(client: Client) -> None:
         assert tool.description == CATALOG[tool.name].description
         assert said.open_world_hint is False
         assert said.read_only_hint is (tool.name in READ)
-        assert said.destructive_hint is (tool.name in ERASE)
+        assert said.destructive_hint is (tool.name in ("set_memory_item", "delete_memory_item"))
         assert said.idempotent_hint is (tool.name not in WRITE)
         assert tool.output_schema is not None
 
@@ -140,36 +141,48 @@ async def test_whose_memory_it_is_is_no_argument(client: Client, contents: Calla
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("set_memory_item", {"value": 1}, "key: Field required"),
-    ("set_memory_item", {"key": "a"}, "value: Field required"),
-    ("set_memory_item", {}, "key: Field required; value: Field required"),
-    ("set_memory_item", {"key": 5, "value": 1}, "key: Input should be a valid string"),
-    ("set_memory_item", {"key": None, "value": 1}, "key: Input should be a valid string"),
-    ("set_memory_item", {"key": ["a"], "value": 1}, "key: Input should be a valid string"),
-    ("set_memory_item", {"key": "a", "value": 1, "namespace": 7}, "namespace: Input should be a valid string"),
-    ("set_memory_item", {"key": "a", "value": 1, "expected_version": "x"}, "expected_version"),
-    ("set_memory_item", {"key": "a", "value": 1, "expected_version": -1}, "expected_version"),
-    ("set_memory_item", {"key": "a", "value": 1, "expected_version": 2**70}, "expected_version"),
-    ("set_memory_item", {"key": "a", "value": 1, "expectedVersion": 1}, "expectedVersion: Extra inputs"),
-    ("set_memory_item", {"key": "a", "value": 1, "importence": 9}, "importence: Extra inputs"),
-    ("list_memory_items", {"limit": 0}, "limit: "),
-    ("list_memory_items", {"limit": 101}, "limit: "),
-    ("list_memory_items", {"limit": "many"}, "limit: "),
-    ("list_memory_items", {"limit": [1]}, "limit: "),
-    ("get_memory_history", {"before": -1}, "before: "),
-    ("get_memory_history", {"before": 1.5}, "before: "),
-    ("get_user_memory", {"at": "yesterday"}, "at: "),
-    ("get_user_memory", {"at": True, "pointer": 1}, "pointer: "),
-    ("update_user_memory", {}, "changes: Field required"),
-    ("update_user_memory", {"changes": []}, "changes: "),
-    ("update_user_memory", {"changes": "[]"}, "changes: Input should be a valid list"),
-    ("update_user_memory", {"changes": {"pointer": "/a", "value": 1}}, "changes: Input should be a valid list"),
-    ("update_user_memory", {"changes": ["/a"]}, "changes.0: "),
+    ("set_memory_item", {"value": 1}, "key: is missing"),
+    ("set_memory_item", {"key": "a"}, "value: is missing"),
+    ("set_memory_item", {}, "key: is missing; value: is missing"),
+    ("set_memory_item", {"key": 5, "value": 1}, "key: give a text"),
+    ("set_memory_item", {"key": None, "value": 1}, "key: give a text"),
+    ("set_memory_item", {"key": ["a"], "value": 1}, "key: give a text"),
+    ("set_memory_item", {"key": "a", "value": 1, "namespace": 7}, "namespace: give a text"),
+    ("set_memory_item", {"key": "a", "value": 1, "expected_version": "x"}, "expected_version: give a whole number."),
+    ("set_memory_item", {"key": "a", "value": 1, "expected_version": -1}, "expected_version: too small: at least 0."),
+    ("set_memory_item", {"key": "a", "value": 1, "expected_version": 2**70}, "expected_version: too large: at most "),
+    (
+        "set_memory_item",
+        {"key": "a", "value": 1, "expectedVersion": 1},
+        "expectedVersion: there is no argument of this name",
+    ),
+    ("set_memory_item", {"key": "a", "value": 1, "importence": 9}, "importence: there is no argument of this name"),
+    ("list_memory_items", {"limit": 0}, "limit: too small: at least 1."),
+    ("list_memory_items", {"limit": 101}, "limit: too large: at most 100."),
+    ("list_memory_items", {"limit": "many"}, "limit: give a whole number."),
+    ("list_memory_items", {"limit": [1]}, "limit: give a whole number."),
+    ("get_memory_history", {"before": -1}, "before: too small: at least 0."),
+    ("get_memory_history", {"before": 1.5}, "before: give a whole number."),
+    ("get_user_memory", {"at": "yesterday"}, "at: give a whole number or a time, such as 2026-11-20T09:00+00:00."),
+    ("get_user_memory", {"at": True, "pointer": 1}, "09:00+00:00; pointer: give a text."),
+    ("update_user_memory", {}, "changes: is missing"),
+    ("update_user_memory", {"changes": []}, "changes: too few: at least 1."),
+    ("update_user_memory", {"changes": "[]"}, "changes: give a list"),
+    ("update_user_memory", {"changes": {"pointer": "/a", "value": 1}}, "changes: give a list"),
+    ("update_user_memory", {"changes": ["/a"]}, "changes.0: give an object."),
     ("update_user_memory", {"changes": [{"pointer": "/a"}]}, "give a value, which may be null, or remove: true"),
     ("update_user_memory", {"changes": [{"pointer": "/a", "value": 1, "remove": True}]}, "not both"),
-    ("update_user_memory", {"changes": [{"pointer": "/a", "value": 1, "op": "add"}]}, "changes.0.op: Extra"),
-    ("update_user_memory", {"changes": [{"pointer": "/a", "value": 1}] * 101}, "changes: "),
-    ("update_user_memory", {"changes": [{"pointer": "/a", "value": 1}], "why": "x" * 2_001}, "why: "),
+    (
+        "update_user_memory",
+        {"changes": [{"pointer": "/a", "value": 1, "op": "add"}]},
+        "changes.0.op: there is no argument of this name",
+    ),
+    ("update_user_memory", {"changes": [{"pointer": "/a", "value": 1}] * 101}, "changes: too many: at most 100."),
+    (
+        "update_user_memory",
+        {"changes": [{"pointer": "/a", "value": 1}], "why": "x" * 2_001},
+        "why: too long: at most 2000 characters.",
+    ),
 ]
 
 
@@ -183,7 +196,7 @@ async def test_what_is_wrong_is_said_in_one_line_and_nothing_is_kept(
             assert line.startswith("invalid_input: ")
             assert fault in line
             assert line.endswith("Correct the arguments and try again.")
-            assert not any(word in line for word in ("pydantic", "constrained", "None"))
+            assert not any(word in line for word in ("pydantic", "constrained", "None", "should", "error"))
     assert contents() == before
 
 
@@ -215,8 +228,43 @@ async def test_what_is_no_name_is_refused(client: Client, ada: UUID, contents: C
                 for tool in ("get_memory_item", "delete_memory_item"):
                     assert (await refusal(client, tool, **arguments)).startswith("invalid_name: ")
                 assert (await refusal(client, "set_memory_item", value=1, **arguments)).startswith("invalid_name: ")
-            assert (await refusal(client, "list_memory_items", after=name)).startswith("invalid_name: ")
+            for arguments in ({"namespace": name}, {"namespace": "a", "after": name}, {"after": pointer((name, "a"))}):
+                assert (await refusal(client, "list_memory_items", **arguments)).startswith("invalid_name: ")
     assert contents() == before
+
+
+async def test_what_no_page_gave_is_no_place_to_go_on(client: Client, ada: UUID) -> None:
+    async with client:
+        for after in ("", "key 5", "/key 5", "key/5", "/a/b/c", "/a/~", "/a/~2", "//"):
+            line = await refusal(client, "list_memory_items", after=after)
+            assert line.startswith("invalid_name: " if after == "//" else "invalid_input: ")
+            assert "key 5" not in line
+
+
+async def test_what_was_kept_under_any_name_is_found(client: Client, person: UserMemory) -> None:
+    async with client:
+        await ask(client, "set_memory_item", key="drink", value="tea", namespace="prefs")
+        await ask(client, "set_memory_item", key="pace", value="slow")
+        found = (await ask(client, "list_memory_items"))["entries"]
+    assert [(each["namespace"], each["key"]) for each in found] == [("default", "pace"), ("prefs", "drink")]
+
+
+async def test_an_entry_of_a_list_is_read_by_the_name_under_which_it_is_changed(
+    client: Client, person: UserMemory
+) -> None:
+    async with client:
+        goals = [{"id": "g-7", "status": "open"}, {"id": 8, "status": "done"}]
+        changes = [{"pointer": "/goals", "value": goals}, {"pointer": "/facts/-", "value": "has a cat"}]
+        await ask(client, "update_user_memory", changes=changes)
+        for place, value in (
+            ("/goals/g-7/status", "open"),
+            ("/goals/8/status", "done"),
+            ("/goals/0/status", "open"),
+            ("/facts/has a cat", "has a cat"),
+        ):
+            assert await ask(client, "get_user_memory", pointer=place) == {"value": value}
+        for nowhere in ("/goals/g-9", "/goals/2", "/facts/-", "/facts/has a dog"):
+            assert (await refusal(client, "get_user_memory", pointer=nowhere)).startswith("not_found: ")
 
 
 async def test_two_persons_in_one_process_never_mix(memory: Memory, era: str) -> None:

@@ -59,6 +59,23 @@ def test_arguments_that_do_not_fit_are_named_and_not_repeated(memory: Memory) ->
     assert "SECRET" not in answered.content
 
 
+def test_a_list_entry_is_read_by_its_id_and_items_of_every_namespace_are_listed(memory: Memory) -> None:
+    ada = memory.of(user="ada")
+    ada.items.set("work", "desk", "left")
+    ada.document.append({"goals": [{"id": "g-7", "status": "open"}]})
+    graph = graph_of(get_user_memory_tools(ada))
+
+    def asked(name: str, arguments: dict[str, Any]) -> Any:
+        answered: dict[str, Any] = graph.invoke({"messages": [call(name, arguments)]})
+        return json.loads(answered["messages"][-1].content)
+
+    assert asked("get_user_memory", {"pointer": "/goals/g-7/status"}) == "open"
+    assert asked("get_user_memory", {"pointer": "/goals/g-8"})["error"]["code"] == "not_found"
+    page = asked("list_memory_items", {"limit": 1})
+    seen = page["entries"] + asked("list_memory_items", {"after": page["next"]})["entries"]
+    assert [(each["namespace"], each["key"]) for each in seen] == [("prefs", "whose"), ("work", "desk")]
+
+
 def test_errors_of_memory_reach_the_model_with_their_code(memory: Memory) -> None:
     graph = graph_of(get_user_memory_tools(memory.of(user="ada")))
     missing = graph.invoke({"messages": [call("get_memory_item", {"key": "nothing"})]})["messages"][-1]
@@ -78,7 +95,7 @@ def test_a_database_that_fails_ends_the_call_and_not_the_run(
     memory.close()
     answered = agent.invoke({"messages": [HumanMessage("Hello")]}, context=MemoryContext(user_id="ada"))
     failed = next(each for each in answered["messages"] if isinstance(each, ToolMessage))
-    assert json.loads(failed.content)["error"]["code"] == "database_unavailable"
+    assert json.loads(failed.text)["error"]["code"] == "database_unavailable"
     assert answered["messages"][-1].content == "I do not remember, but hello."
 
 

@@ -53,7 +53,12 @@ EXAMPLES: dict[str, list[Ask]] = {
     "get_memory_history": [{}, {"limit": 1, "before": 3}],
     "compare_memory_versions": [{"before": 0, "after": 2}],
     "revert_user_memory": [{"version": 1}],
-    "list_memory_items": [{"namespace": "prefs"}, {"namespace": "prefs", "limit": 1, "after": "pace"}, {}],
+    "list_memory_items": [
+        {"namespace": "prefs"},
+        {"namespace": "prefs", "limit": 1, "after": "pace"},
+        {},
+        {"after": "/prefs/pace"},
+    ],
     "get_memory_item": [{"namespace": "prefs", "key": "tone"}],
     "set_memory_item": [{"key": "k", "value": None}, {"namespace": "n", "key": "k", "value": 1, "expected_version": 0}],
     "push_memory_item": [{"key": "list", "value": {"a": 1}, "keep": 2}],
@@ -351,7 +356,8 @@ def test_a_part_of_the_document_is_found_by_its_pointer(ada: UserMemory) -> None
         "summary": "Ada.",
         "facts": ["has a cat"],
     }
-    for nowhere in ("/nothing", "/facts/1", "/facts/-", "/summary/0"):
+    assert ask(ada, "get_user_memory", {"pointer": "/facts/has a cat", "at": 1}) == "has a cat"
+    for nowhere in ("/nothing", "/facts/1", "/facts/-", "/facts/has a dog", "/summary/0"):
         with pytest.raises(NotFound):
             ask(ada, "get_user_memory", {"pointer": nowhere})
     with pytest.raises(InvalidInput):
@@ -442,6 +448,32 @@ def test_what_was_set_by_one_operation_is_got_by_another(ada: UserMemory) -> Non
     assert ask(ada, "delete_memory_item", {"key": "tone"}) is None
     with pytest.raises(NotFound):
         ask(ada, "get_memory_item", {"key": "tone"})
+
+
+def test_items_are_listed_of_one_namespace_or_of_all_of_them(ada: UserMemory) -> None:
+    ask(ada, "set_memory_item", {"key": "a/b~c", "value": 1, "namespace": "/"})
+
+    def listed(**members: Any) -> tuple[list[tuple[str, str]], str | None]:
+        page = ask(ada, "list_memory_items", members)
+        return [(item.namespace, item.key) for item in page.entries], page.next
+
+    slash, pace, tone = ("/", "a/b~c"), ("prefs", "pace"), ("prefs", "tone")
+    assert listed() == ([slash, pace, tone], None)
+    assert listed(namespace=None, after=None) == listed()
+    assert listed(limit=1) == ([slash], "/~1/a~1b~0c")
+    assert listed(limit=1, after="/~1/a~1b~0c") == ([pace], "/prefs/pace")
+    assert listed(limit=1, after="/prefs/pace") == ([tone], None)
+    assert listed(namespace="prefs", limit=1) == ([pace], "pace")
+    assert listed(namespace="prefs", limit=1, after="pace") == ([tone], None)
+    assert listed(namespace="default") == ([], None)
+    assert [item.key for item in ada.items.all(limit=2).entries] == ["a/b~c", "pace"]
+    assert ada.items.all(limit=2, after=pace).entries == (ada.items.get(*tone),)
+
+
+@pytest.mark.parametrize("place", ["", "pace", "/pace", "prefs/pace", "/a/b/c", "/a/~", "/a/", "//a", "/a/\0", "/a/ b"])
+def test_what_no_page_of_all_items_gave_is_refused(ada: UserMemory, place: str) -> None:
+    with pytest.raises(InvalidInput):
+        ask(ada, "list_memory_items", {"after": place})
 
 
 @pytest.mark.parametrize("value", [1, 1.0, True, "1", " [1] ", None, {"a": [1.0, 1]}], ids=repr)

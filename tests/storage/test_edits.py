@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.database import Database
-from storage.edits import Edit, NewValue, Removal, edited
+from storage.edits import Edit, NewValue, Removal, edited, named
 from storage.errors import (
     IdempotencyKeyReused,
     InvalidDocument,
@@ -198,6 +198,75 @@ def test_an_index_is_refused(index: str, what: Callable[[str], Edit]) -> None:
         assert refused.value.details == {"pointer": pointer}
     with pytest.raises(InvalidPatch, match="never by its index"):
         edited(ADA, [put(f"/goals/{index}/status", "done")])
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("", ADA),
+        ("/mood", None),
+        ("/parts/critic/a~1b/~0", 1),
+        ("/goals/0/status", "open"),
+        ("/goals/g-1/status", "open"),
+        ("/goals/7", {"id": 7, "status": "open"}),
+        ("/facts/3", ""),
+        ("/facts/", ""),
+        ("/facts/sings", "sings"),
+        ("/facts/10", "10"),
+        ("/scores/4", "text"),
+        ("/scores/2.5", 2.5),
+        ("/scores/true", True),
+        ("/scores/null", None),
+        ("/twice/1", "b"),
+        ("/shared/1/other", 1),
+    ],
+)
+def test_a_value_is_read_by_index_or_by_the_name_under_which_it_is_edited(pointer: str, value: Any) -> None:
+    found = named(ADA, pointer)
+    assert (type(found), found) == (type(value), value)
+
+
+def test_an_id_that_looks_like_an_index_is_one_as_long_as_there_is_such_an_entry() -> None:
+    goals: list[Any] = [{"id": 1}, {"id": "0"}]
+    assert named({"goals": goals}, "/goals/1") is goals[1]
+    assert named({"goals": goals}, "/goals/0") is goals[0]
+    assert named({"goals": goals[:1]}, "/goals/1") is goals[0]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "why"),
+    [
+        ("/nothing", "no member"),
+        ("/goals/g-9", "no entry has"),
+        ("/goals/g-9/status", "no entry has"),
+        ("/goals/g-1/due", "no member"),
+        ("/goals/nameless", "no entry has"),
+        ("/goals/3", "no entry has"),
+        ("/goals/-", "no entry has"),
+        ("/goals/-1", "no entry has"),
+        ("/facts/has a dog", "no entry has"),
+        ("/facts/01", "no entry has"),
+        ("/facts/sings/0", "a string has no"),
+        ("/scores/1.00", "no entry has"),
+        ("/scores/[]", "no entry has"),
+        ("/shared/x", "several entries"),
+        ("/twice/a", "several entries"),
+        ("/facts/" + "9" * 100_000, "no entry has"),
+        ("/facts/" + "[" * 100_000, "no entry has"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_where_no_single_value_is_nothing_is_found(pointer: str, why: str) -> None:
+    with pytest.raises(NotFound, match=why) as missing:
+        named(ADA, pointer)
+    assert pointer[:30] in str(missing.value)
+    assert len(str(missing.value)) < 500
+
+
+@pytest.mark.parametrize("pointer", ["summary", "/a~", "/a~2", "facts/sings"])
+def test_what_is_no_pointer_names_nothing(pointer: str) -> None:
+    with pytest.raises(InvalidPatch, match="pointer"):
+        named(ADA, pointer)
 
 
 @pytest.mark.parametrize(

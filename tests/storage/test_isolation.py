@@ -37,6 +37,7 @@ CALLS: dict[str, Call] = {
     "items.push": lambda stores, hers: stores.items.push(hers.namespace, hers.key, "mine"),
     "items.delete": lambda stores, hers: stores.items.delete(hers.namespace, hers.key),
     "items.in_namespace": lambda stores, hers: stores.items.in_namespace(hers.namespace),
+    "items.all": lambda stores, hers: stores.items.all(after=(hers.namespace[:-1], hers.key)),
     "items.namespaces": lambda stores, hers: stores.items.namespaces(hers.namespace[:1]),
     "items.keys": lambda stores, hers: stores.items.keys(hers.namespace),
     "snapshots.current": lambda stores, _: stores.snapshots.current(),

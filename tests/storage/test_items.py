@@ -1,8 +1,10 @@
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from storage.directory import resolve
 from storage.equality import same
 from storage.errors import InvalidInput, InvalidJson, InvalidName, NotFound, TooLarge, VersionConflict
 from storage.identity import Identity
-from storage.items import LONGEST_LIST
+from storage.items import LONGEST_LIST, Item
 from storage.json_types import Json
 from storage.limits import ITEM_LIMIT, PAGE_LIMIT
 from tests.clock import Clock
@@ -135,10 +137,80 @@ def test_pages_show_every_item_once(database: Database, ada: UUID) -> None:
         assert stores.items.in_namespace("all", after="key 24").entries == ()
 
 
+def test_items_of_every_namespace_are_listed_in_the_order_of_code_points(
+    database: Database, ada: UUID, bob: UUID
+) -> None:
+    places = [(namespace, key) for namespace in KEYS for key in KEYS[:5]]
+    with database.begin(bob) as stores:
+        stores.items.set("a", "of bob", 1)
+        stores.items.set("zz", "of bob", 1)
+    with database.begin(ada) as stores:
+        assert stores.items.all().entries == ()
+        kept = {place: stores.items.set(*place, number) for number, place in enumerate(places)}
+    with database.read(ada) as stores:
+        for limit in (1, 4, 5, 7, 94, 95, 100):
+            seen: list[Item] = []
+            after: tuple[str, str] | None = None
+            sizes: list[int] = []
+            while True:
+                page = stores.items.all(limit=limit, after=after)
+                seen += page.entries
+                sizes.append(len(page.entries))
+                if (after := page.next) is None:
+                    break
+                assert after == (seen[-1].namespace, seen[-1].key)
+            assert seen == [kept[place] for place in sorted(places)]
+            assert len(sizes) == -(-len(places) // limit)
+
+
+def test_items_are_listed_behind_a_place_where_nothing_need_be(database: Database, ada: UUID) -> None:
+    with database.begin(ada) as stores:
+        for place in (("a", "b"), ("a", "d"), ("c", "a")):
+            stores.items.set(*place, 1)
+        for after, keys in (
+            (("a", "a"), ["b", "d", "a"]),
+            (("a", "b"), ["d", "a"]),
+            (("a", "c"), ["d", "a"]),
+            (("a", "z"), ["a"]),
+            (("b", "a"), ["a"]),
+            (("c", "a"), []),
+        ):
+            assert [item.key for item in stores.items.all(after=after).entries] == keys
+
+
+def test_a_page_of_all_items_is_one_look_into_the_primary_key(
+    database: Database, ada: UUID, administrator: sa.Engine
+) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def listen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    with database.begin(ada) as stores:
+        sa.event.listen(database.engine, "before_cursor_execute", listen)
+        stores.items.all(after=("prefs", "tone"))
+        sa.event.remove(database.engine, "before_cursor_execute", listen)
+    ((statement, parameters),) = [each for each in statements if "items" in each[0]]
+    explain = "EXPLAIN " if database.on_postgresql else "EXPLAIN QUERY PLAN "
+    with administrator.connect() as connection:
+        if database.on_postgresql:  # an empty table is read as a whole otherwise
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            connection.exec_driver_sql("SET enable_bitmapscan = off")
+        plan = "\n".join(map(str, connection.exec_driver_sql(explain + statement, parameters).all()))
+    if database.on_postgresql:
+        assert re.search(r"Index Cond: .*owner_id = .*ROW\(namespace, key\) > ", plan)
+        assert "Sort" not in plan
+    else:
+        assert "USING PRIMARY KEY (owner_id=? AND (namespace,key)>(?,?))" in plan
+        assert "TEMP B-TREE" not in plan
+
+
 @pytest.mark.parametrize("limit", [0, -1, PAGE_LIMIT + 1])
 def test_a_page_has_from_one_to_a_hundred_entries(database: Database, ada: UUID, limit: int) -> None:
-    with database.read(ada) as stores, pytest.raises(InvalidInput, match="between 1 and 100"):
-        stores.items.in_namespace("all", limit=limit)
+    with database.read(ada) as stores:
+        for listing in (lambda: stores.items.in_namespace("all", limit=limit), lambda: stores.items.all(limit=limit)):
+            with pytest.raises(InvalidInput, match="between 1 and 100"):
+                listing()
 
 
 def test_names_are_never_patterns(database: Database, ada: UUID) -> None:
@@ -170,6 +242,9 @@ def test_a_bad_name_is_refused_everywhere(
             stores.items.push("prefs", name, 1)
         with pytest.raises(InvalidName):
             stores.items.in_namespace(name)
+        for after in (("prefs", name), (name, "tone")):
+            with pytest.raises(InvalidName):
+                stores.items.all(after=after)
     assert contents() == before
 
 

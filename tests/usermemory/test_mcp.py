@@ -34,7 +34,7 @@ def test_http_wants_a_person_or_tokens_too(on_sqlite: Cli) -> None:
     ("arguments", "code"),
     [
         (["--tools", "some"], 2),
-        (["--max-tokens", "99"], 2),
+        (["--max-tokens", "199"], 2),
         (["--max-tokens", "8001"], 2),
         (["--max-tokens", "many"], 2),
         (["--pace", "often"], 1),
@@ -70,7 +70,7 @@ def test_the_environment_names_the_person_and_memory_is_kept_in_the_folder_for_d
     here, data = tmp_path / "here", tmp_path / "data"
     here.mkdir()
     named = {"USERMEMORY_USER": "ada", "USERMEMORY_ORGANIZATION": "acme", "XDG_DATA_HOME": str(data)}
-    with running("-m", "usermemory", "mcp", "--tools", "core", "--max-tokens", "100", cwd=here, **named) as wire:
+    with running("-m", "usermemory", "mcp", "--tools", "core", "--max-tokens", "200", cwd=here, **named) as wire:
         wire.begin()
         wire.ask(1, "set_memory_item", key="tone", value="warm " * 100)
         assert wire.answer()["result"]["isError"] is False
