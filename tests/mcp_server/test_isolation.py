@@ -116,8 +116,9 @@ async def all_at_once(url: str, era: str, people: Mapping[str, Headers]) -> list
         for method, params in visit(user):
             headers, message = request(era, method, params)
             answer = await client.post(url, headers=headers | dict(people[user]), json=message)
-            assert answer.status_code == 200
             named = params.get("name") or params.get("uri") or method
+            if answer.status_code != 200:
+                wrong.append((user, "nobody", f"{named}: {answer.status_code}"))
             wrong.extend((user, other, named) for other in people if other != user and other in answer.text)
             own_found[user] += user in answer.text
 

@@ -67,7 +67,9 @@ def test_json_itself_stays_as_it_is_but_for_what_nobody_can_see(value: Any) -> N
     assert as_json(value) == value
     text = as_text(value)
     assert visible(text) == text
-    assert json.loads(text) == ({"done": True} if value is None else visible_value(value))
+    # Of two names that look the same once nobody sees what tells them apart, the order decides.
+    in_order = json.loads(json.dumps(value, sort_keys=True))
+    assert json.loads(text) == ({"done": True} if value is None else visible_value(in_order))
 
 
 def test_a_long_answer_is_cut_with_a_word_on_how_to_go_on() -> None:
