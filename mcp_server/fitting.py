@@ -133,8 +133,11 @@ def fitted(value: Json, room: int, place: str = "") -> Fitted:
     An object shows its members, each cut to its share; a list its first entries; a text its beginning. A member or an
     entry of which nothing is left is not shown at all; only the value itself may become empty (`is_nothing`).
     """
-    if fits(compact(value), room):
-        return Fitted(value)
+    return Fitted(value) if fits(compact(value), room) else _cut(value, room, place)
+
+
+def _cut(value: Json, room: int, place: str) -> Fitted:
+    """Return as much as fits of a value that is known to be too large."""
     if isinstance(value, dict):
         return _members(value, room, place)
     if isinstance(value, list):
@@ -170,7 +173,7 @@ def _member(value: Json, room: int, place: str) -> Fitted | None:
     """Return as much of a member as fits, None where that is nothing."""
     if room < _LEAST_ROOM // 2 or not isinstance(value, dict | list | str):
         return None
-    part = fitted(value, room, place)
+    part = _cut(value, room, place)
     return None if part.is_nothing else part
 
 
@@ -188,7 +191,7 @@ def _entries(value: list[Json], room: int, place: str) -> Fitted:
         kept.append(entry)
         left -= taken
     if not kept and left > _LEAST_ROOM and isinstance(value[0], dict | list | str):
-        first = fitted(value[0], left - 1, f"{place}/0")
+        first = _cut(value[0], left - 1, f"{place}/0")
         if not first.is_nothing:
             return Fitted([first.value], [*first.omitted, *_rest(len(value), 1, place)])
     return Fitted(kept, list(_rest(len(value), len(kept), place)))
