@@ -30,8 +30,8 @@ _EFFECTS: Final[dict[str, tuple[Effect, ...]]] = {
     "all": tuple(Effect),
 }
 
-ENTRY_TOKENS: Final = 40
-"""Tokens of an entry of a list, with hardly anything in it."""
+ENTRY_TOKENS: Final = 64
+"""Tokens of an entry of a list with a short value: what there is no room for is not read at all."""
 
 OVERWRITING: Final = frozenset({"set_memory_item"})
 """Writes that leave nothing of what was there. A document is not among them: each of its versions is kept."""

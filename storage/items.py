@@ -1,5 +1,6 @@
 """Items: small JSON values under namespace and key (seed 000)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,10 @@ class Item:
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+_LISTED = (items.c.namespace, items.c.key, items.c.value, items.c.version, items.c.created_at, items.c.updated_at)
+"""The columns of an item: to read whose it is for each row would take a third as long again."""
 
 
 class ItemStore:
@@ -97,7 +102,7 @@ class ItemStore:
     ) -> Page[Item, str]:
         """Return the items of one namespace ordered by key, those behind the key `after`."""
         check_name(namespace, "namespace")
-        wanted = sa.select(items).where(items.c.owner_id == self._work.owner, items.c.namespace == namespace)
+        wanted = sa.select(*_LISTED).where(items.c.owner_id == self._work.owner, items.c.namespace == namespace)
         if after is not None:
             wanted = wanted.where(items.c.key > check_name(after, "after"))
         rows = self._work.execute(wanted.order_by(items.c.key).limit(page_size(limit) + 1)).all()
@@ -106,7 +111,7 @@ class ItemStore:
 
     def all(self, *, limit: int = 100, after: tuple[str, str] | None = None) -> Page[Item, tuple[str, str]]:
         """Return the items of every namespace ordered by namespace and key, those behind `after`, which is both."""
-        wanted = sa.select(items).where(items.c.owner_id == self._work.owner)
+        wanted = sa.select(*_LISTED).where(items.c.owner_id == self._work.owner)
         if after is not None:
             place = sa.tuple_(items.c.namespace, items.c.key)
             wanted = wanted.where(place > sa.tuple_(*(check_name(name, "after") for name in after)))
@@ -168,8 +173,9 @@ def _item(namespace: str, key: str, stored: StoredItem) -> Item:
     return Item(namespace, key, loads(stored.value), stored.version, stored.created_at, stored.updated_at)
 
 
-def _listed(row: sa.Row[Any]) -> Item:
-    return Item(row.namespace, row.key, loads(row.value), row.version, row.created_at, row.updated_at)
+def _listed(row: Sequence[Any]) -> Item:
+    namespace, key, value, version, created_at, updated_at = row
+    return Item(namespace, key, loads(value), version, created_at, updated_at)
 
 
 def _nothing_at(namespace: str, key: str) -> NotFound:
