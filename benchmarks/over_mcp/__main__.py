@@ -226,6 +226,8 @@ def main(sections: Sequence[str], peers: Sequence[str], postgresql: bool, quick:
         bench.table.show()
         if save_to:
             bench.table.save(save_to)
+    if bench.table.missed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
