@@ -27,7 +27,7 @@ EVERY_CALL: dict[str, dict[str, Any]] = {
     "set_memory_item": {"key": "tone", "value": "warm"},
     "delete_memory_item": {"key": "tone"},
 }
-"""A call of every tool that a model has, with what it needs and no more."""
+"""A call of every tool that a model has, in the order of the catalog, with what it needs and no more."""
 
 
 async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:

@@ -22,6 +22,13 @@ def era(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def open_memory() -> Iterator[Memory]:
+    """One memory for all tests of a module: for those that are about the app and not about what is kept."""
+    with Memory.open("sqlite://", through="mcp") as opened:
+        yield opened
+
+
 @pytest.fixture
 def memory(database: Database) -> Iterator[Memory]:
     """An open memory on an empty database, once on each."""

@@ -21,13 +21,6 @@ ISSUER: Final = "https://login.example.com"
 URL: Final = "https://memory.example.com/mcp"
 
 
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    """A memory for what is about the app alone."""
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
-
-
 @contextmanager
 def own_server(memory: Memory, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve ada's memory to whoever is on this machine."""

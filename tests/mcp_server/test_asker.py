@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,12 +18,6 @@ from storage.errors import InsufficientScope, NoIdentity, Unauthenticated
 from storage.provenance import Actor
 from tests.mcp_server.conftest import ERAS, UNPACED
 from tests.mcp_server.serving import Caller, Held, bearer, connected, holder, request, served, served_to, texts
-
-
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
 
 
 def whose(memory: Memory, **said: Any) -> Asker:

@@ -18,7 +18,7 @@ from storage.database import Database
 from storage.directory import erase, resolve
 from storage.errors import DatabaseUnavailable
 from storage.identity import Identity
-from tests.mcp_server.conftest import ERAS, UNPACED
+from tests.mcp_server.conftest import UNPACED
 from tests.mcp_server.issuer import ISSUER, KID, RESOURCE, Issuer, issuing
 from tests.mcp_server.serving import (
     Caller,
@@ -42,12 +42,6 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def protected(open_memory: Memory, issuer: Issuer) -> Iterator[str]:
     """The address of a server that takes the issuer's tokens."""
     server = create_server(open_memory, pace=UNPACED)
@@ -55,12 +49,6 @@ def protected(open_memory: Memory, issuer: Issuer) -> Iterator[str]:
     app = create_app(server, open_memory, verifiers=verifiers, url=RESOURCE, authorization_servers=[ISSUER])
     with served(app) as url:
         yield url
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 def test_without_a_token_a_client_is_told_where_to_get_one(protected: str, era: str) -> None:

@@ -18,16 +18,10 @@ from mcp_server import create_app, create_server
 from mcp_server.body import MESSAGE, Body
 from mcp_server.gate import BODY_LIMIT
 from memory_tools.memory import Memory
-from tests.mcp_server.conftest import ERAS, UNPACED
+from tests.mcp_server.conftest import UNPACED
 from tests.mcp_server.serving import Caller, request, served, texts
 
 PING: Final = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
-
-
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +30,6 @@ def url(open_memory: Memory) -> Iterator[str]:
     server = create_server(open_memory, person=open_memory.of(user="ada"), pace=UNPACED)
     with served(create_app(server, open_memory)) as base:
         yield f"{base}/mcp"
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 def post(url: str, body: Any, era: str = "2026-07-28", method: str = "tools/call", **headers: str) -> httpx.Response:

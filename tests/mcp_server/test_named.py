@@ -7,20 +7,7 @@ import pytest
 from mcp_server import create_app, create_server
 from memory_tools.access import Scope
 from memory_tools.memory import Memory
-from tests.mcp_server.conftest import ERAS
 from tests.mcp_server.serving import Caller, bearer, challenged, holder, request, served, served_to, texts
-
-
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 def named(**said: str | None) -> dict[str, str]:

@@ -1,7 +1,6 @@
 import itertools
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -59,13 +58,6 @@ PLACES: Final = {
     "DELETE /mcp": 405,
 }
 """What can be asked, and what is answered where nobody has to show a token."""
-
-
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    """A memory for what is about the app alone."""
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])

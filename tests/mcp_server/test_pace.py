@@ -10,22 +10,9 @@ from mcp_server import create_server
 from memory_tools.access import Scope
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput
-from tests.mcp_server.conftest import ERAS
 from tests.mcp_server.serving import Caller, bearer, holder, served_to, texts
 
 PACE: Final = "3/hour"
-
-
-@pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mcp_server import create_app, create_server
 from mcp_server.asker import NAMED, PRINCIPAL, asker
 from memory_tools.access import Named, Principal, Scope
 from memory_tools.memory import Memory
-from tests.mcp_server.conftest import ERAS, UNPACED
+from tests.mcp_server.conftest import UNPACED
 from tests.mcp_server.serving import (
     Caller,
     Held,
@@ -74,23 +74,11 @@ HELLO: Final = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo
 
 
 @pytest.fixture(scope="module")
-def open_memory() -> Iterator[Memory]:
-    with Memory.open("sqlite://", through="mcp") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def scoped(open_memory: Memory) -> Iterator[str]:
     """The address of a server that knows a token for each set of scopes."""
     tokens = {name: holder(None if Scope.ACT_AS in scopes else "ada", scopes) for name, scopes in SCOPES.items()}
     with served_to(open_memory, tokens) as url:
         yield url
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.mark.parametrize("token", SCOPES)

@@ -18,7 +18,7 @@ from mcp_types import ResourceTemplateReference
 from mcp_server.gate import BODY_LIMIT
 from memory_tools.memory import Memory, UserMemory
 from storage.errors import NotFound
-from tests.mcp_server.asking import ask
+from tests.mcp_server.asking import EVERY_CALL, ask
 from tests.mcp_server.wire import COMMAND, Wire, call, environment, running
 
 END_SECONDS = 5.0
@@ -38,15 +38,7 @@ async def test_everything_works_through_a_process_and_is_there_after_a_restart(
 ) -> None:
     async with served(database_url, tmp_path, era) as client:
         names = [each.name for each in (await client.list_tools()).tools]
-        assert names == [
-            "get_user_memory",
-            "update_user_memory",
-            "get_memory_history",
-            "list_memory_items",
-            "get_memory_item",
-            "set_memory_item",
-            "delete_memory_item",
-        ]
+        assert names == list(EVERY_CALL)
         changes = [{"pointer": "/summary", "value": "Ada plays chess."}]
         assert (await ask(client, "update_user_memory", changes=changes))["status"] == "saved"
         for key in ("tone", "null"):

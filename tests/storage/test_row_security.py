@@ -253,6 +253,17 @@ def test_nobody_becomes_another_role(scene: Scene, role: str, other: str) -> Non
                 connection.execute(f"SET ROLE usermemory_{other}".encode())
 
 
+def assert_refused(scene: Scene, contents: Callable[[], Contents], statement: str) -> None:
+    """The application has no right to do it, whether somebody is bound or nobody is."""
+    before = contents()
+    for first in ("SELECT 1", f"SELECT usermemory.bind('{scene.bob}')"):
+        with psycopg.connect(scene.url) as connection:
+            connection.execute(first.encode())
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+    assert contents() == before
+
+
 class TestConfigurations:
     """The application learns what an organization allows by its exact name, and never which ones there are."""
 
@@ -276,13 +287,7 @@ class TestConfigurations:
     def test_the_application_has_no_right_to_the_table(
         self, scene: Scene, contents: Callable[[], Contents], statement: str
     ) -> None:
-        before = contents()
-        for first in ("SELECT 1", f"SELECT usermemory.bind('{scene.bob}')"):
-            with psycopg.connect(scene.url) as connection:
-                connection.execute(first.encode())
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute(statement.encode())
-        assert contents() == before
+        assert_refused(scene, contents, statement)
 
     @pytest.mark.parametrize(
         ("organization", "flow", "seen"),
@@ -333,13 +338,7 @@ class TestApiKeys:
     def test_the_application_has_no_right_to_the_table(
         self, scene: Scene, contents: Callable[[], Contents], statement: str
     ) -> None:
-        before = contents()
-        for first in ("SELECT 1", f"SELECT usermemory.bind('{scene.bob}')"):
-            with psycopg.connect(scene.url) as connection:
-                connection.execute(first.encode())
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute(statement.format(ada=scene.ada, bob=scene.bob).encode())
-        assert contents() == before
+        assert_refused(scene, contents, statement.format(ada=scene.ada, bob=scene.bob))
 
     @pytest.mark.parametrize(
         ("digest", "seen"),

@@ -12,7 +12,7 @@ from storage.identity import Identity
 from usermemory.commands.clients import CLIENTS, Computer, claude_command
 from usermemory.commands.launch import Launch, lasting_database, launch
 
-HOME = Path("/home/ada")
+HOME = Path("/people/ada")
 APPDATA = {"APPDATA": "/c/Roaming", "LOCALAPPDATA": "/c/Local"}
 ADA = Launch("uvx", ("usermemory", "mcp", "--user", 'Ada\'s "own" ☕'))
 
