@@ -5,7 +5,7 @@ would do, as the MCP authorization specification asks for.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -16,11 +16,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.asker import NAMED, PRINCIPAL
-from mcp_server.named import person_named
-from memory_tools import access
+from memory_tools import bearer
 from memory_tools.access import Principal, Verifier, verified
 from memory_tools.memory import Memory
-from storage.errors import DatabaseUnavailable, InsufficientScope, Unauthenticated, UserMemoryError
+from memory_tools.named import person_named
+from storage.errors import AccessDenied, DatabaseUnavailable, InsufficientScope, Unauthenticated, UserMemoryError
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -49,7 +49,7 @@ class Bearer:
         headers = Headers(scope=scope)
         try:
             principal = await self._recognized(headers)
-            named = person_named(headers)
+            named = person_named(headers.getlist)
             if named is not None:
                 principal.person(named, default_region=self._memory.default_region)
         except UserMemoryError as error:
@@ -61,7 +61,7 @@ class Bearer:
 
     async def _recognized(self, headers: Headers) -> Principal:
         """Return who holds the one token. Raises Unauthenticated, and DatabaseUnavailable where nobody can say."""
-        token = _token(headers)
+        token = bearer.one_token(headers.getlist("authorization"))
         if token is None:
             raise Unauthenticated
         try:
@@ -83,7 +83,7 @@ class Unnamed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what names nobody."""
         try:
-            if person_named(Headers(scope=scope)) is not None:
+            if person_named(Headers(scope=scope).getlist) is not None:
                 raise InsufficientScope(
                     "only a token with the scope memory:act-as names a person, and none counts here"
                 )
@@ -94,38 +94,22 @@ class Unnamed:
         await self._app(scope, receive, send)
 
 
-def challenge(error: UserMemoryError, code: str | None, metadata_url: str | None) -> JSONResponse:
-    """Return the answer that tells a client which token to bring. Without a token at all there is no `code`."""
-    scope = getattr(error, "scope", None) or access.Scope.READ
-    parts = [f'error="{code}"', f'error_description="{error}"'] if code else []
-    parts += [f'scope="{scope}"', *([f'resource_metadata="{metadata_url}"'] if metadata_url else [])]
+def challenge(error: UserMemoryError, metadata_url: str | None, authorizations: Sequence[str] = ()) -> JSONResponse:
+    """Return the answer that tells a client which token to bring; `authorizations` is what it brought."""
+    more = [f'resource_metadata="{metadata_url}"'] if metadata_url else []
     status = FORBIDDEN if isinstance(error, InsufficientScope) else UNAUTHORIZED
-    return answer(error, status, {"WWW-Authenticate": f"Bearer {', '.join(parts)}"})
+    return answer(error, status, {"WWW-Authenticate": bearer.challenge(error, authorizations, *more)})
 
 
 def _refusal(error: UserMemoryError, headers: Headers, metadata_url: str | None) -> JSONResponse:
-    if isinstance(error, InsufficientScope):
-        return challenge(error, "insufficient_scope", metadata_url)
-    if isinstance(error, Unauthenticated):
-        return challenge(error, "invalid_token" if _bearer(headers) else None, metadata_url)
+    if isinstance(error, AccessDenied):
+        return challenge(error, metadata_url, headers.getlist("authorization"))
     return answer(error, UNAVAILABLE if isinstance(error, DatabaseUnavailable) else BAD_REQUEST)
 
 
 def answer(error: UserMemoryError, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return the answer to a request that is refused before it is one of the protocol."""
     return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status, headers)
-
-
-def _bearer(headers: Headers) -> list[str]:
-    """Return the bearer tokens that a request brings."""
-    given = (value.partition(" ") for value in headers.getlist("authorization"))
-    return [token.strip() for kind, _, token in given if kind.lower() == "bearer"]
-
-
-def _token(headers: Headers) -> str | None:
-    """Return the one token; None where none is brought, or something else beside it: nobody could say who asks."""
-    tokens = _bearer(headers)
-    return tokens[0] if len(tokens) == len(headers.getlist("authorization")) == 1 else None
 
 
 def _as_the_sdk_knows(principal: Principal) -> tuple[AuthCredentials, AuthenticatedUser]:

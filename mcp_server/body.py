@@ -9,11 +9,12 @@ import anyio.to_thread
 import orjson
 from mcp_types import JSONRPCResponse
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.gate import BODY_LIMIT, objection
+from memory_tools.body import ClientGone, read_body
+from storage.errors import TooLarge
 
 MESSAGE: Final = "usermemory.message"
 """Where the message that was read stands in the scope of a request."""
@@ -23,8 +24,6 @@ BODY_SECONDS: Final = 15.0
 
 _LITTLE: Final = 64 * 1024
 """Bytes that are looked at in no time. Of more, a thread takes care: the others' requests go on meanwhile."""
-
-_DIGITS: Final = len(str(BODY_LIMIT))
 
 
 class Body:
@@ -38,14 +37,14 @@ class Body:
         """Leave the message in the scope of the request."""
         try:
             with anyio.fail_after(self._seconds):
-                body = await _read(scope, receive)
+                body = await read_body(Headers(scope=scope).get("content-length", ""), receive, BODY_LIMIT)
         except TimeoutError:
             await _refused(HTTPStatus.REQUEST_TIMEOUT)(scope, receive, send)
             return
-        except ClientDisconnect:  # half a message is none
-            return
-        if body is None:
+        except TooLarge:
             await _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)(scope, receive, send)
+            return
+        except ClientGone:  # half a message is none
             return
         answer = objection(body) if len(body) <= _LITTLE else await anyio.to_thread.run_sync(objection, body)
         if answer is not None:
@@ -64,23 +63,6 @@ class Body:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, again, send)
-
-
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """Return the body; None where it is larger than BODY_LIMIT, of which no more is read. Raises ClientDisconnect."""
-    declared = Headers(scope=scope).get("content-length", "").lstrip("0")
-    if declared.isdecimal() and declared.isascii() and (len(declared) > _DIGITS or int(declared) > BODY_LIMIT):
-        return None
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > BODY_LIMIT:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
 
 
 def _refused(status: HTTPStatus) -> Response:

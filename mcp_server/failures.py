@@ -11,6 +11,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, TextConten
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from memory_tools.faults import place_of
 from memory_tools.visible import visible
 from storage.errors import (
     Conflict,
@@ -54,8 +55,6 @@ _NEXT: Final[Mapping[type[UserMemoryError], str]] = {
 }
 """What to do next, by the nearest class of an error. The others say it themselves."""
 
-_KIND: Final = re.compile(r"(constrained-)?(str|int|bool|datetime)|(union|function-[a-z]+)\[.*\]")
-
 _EXPECTED: Final = [
     (re.compile("int_.*|finite_number"), "a whole number"),
     (re.compile("string_(type|sub_type|unicode)"), "a text"),
@@ -94,7 +93,7 @@ def misasked(error: ValidationError) -> InvalidInput:
     wrong: dict[str, list[ErrorDetails]] = {}
     for fault in error.errors(include_url=False, include_input=False):
         if fault["type"] != "none_required":
-            wrong.setdefault(_place(fault), []).append(fault)
+            wrong.setdefault(".".join(place_of(fault)) or "arguments", []).append(fault)
     return InvalidInput("; ".join(f"{place}: {_wrong(faults)}" for place, faults in islice(wrong.items(), PLACES)))
 
 
@@ -113,14 +112,6 @@ def unforeseen(name: str, error: Exception) -> str:
     """Log what kind of error nobody foresaw, without its text, and return what is told of it."""
     _log.error("%s failed: %s", name, type(error).__name__)
     return UNFORESEEN
-
-
-def _place(fault: ErrorDetails) -> str:
-    """Return the place of an argument, without what pydantic calls the kinds of values that it may have."""
-    parts = list(map(str, fault["loc"]))
-    while len(parts) > 1 and _KIND.fullmatch(parts[-1]) and fault["type"] != "extra_forbidden":
-        parts.pop()
-    return ".".join(parts) or "arguments"
 
 
 def _wrong(faults: Sequence[ErrorDetails]) -> str:

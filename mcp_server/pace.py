@@ -6,8 +6,8 @@ from typing import Any, Final
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from mcp_server.asker import asker
-from mcp_server.buckets import Buckets, Pace
 from mcp_server.failures import failed, refused, told
+from memory_tools.buckets import Buckets, Pace
 from storage.errors import RateLimited, UserMemoryError
 
 _PACED: Final = {

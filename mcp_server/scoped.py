@@ -48,7 +48,7 @@ class Scoped:
             if needed is not None:
                 principal.require(needed)
         except InsufficientScope as error:
-            await challenge(error, "insufficient_scope", self._metadata_url(scope))(scope, receive, send)
+            await challenge(error, self._metadata_url(scope))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

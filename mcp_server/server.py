@@ -10,7 +10,6 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheHint
 
 from mcp_server.asker import recognizing
-from mcp_server.buckets import PACE
 from mcp_server.completions import add_completions
 from mcp_server.door import guarding
 from mcp_server.events import PersonalBus, streaming
@@ -19,6 +18,7 @@ from mcp_server.pace import pacing
 from mcp_server.prompts import add_prompts
 from mcp_server.resources import add_resources, reading
 from mcp_server.tools import Selection, memory_tool, offered
+from memory_tools.buckets import PACE
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.operation import Effect
 from storage.errors import InvalidInput, NoIdentity

@@ -20,6 +20,13 @@ class Scope(StrEnum):
     ACT_AS = "memory:act-as"
     """Name the person anew in each request, within one organization: for gateways that people call."""
 
+    OPERATE = "memory:operate"
+    """Do what only an operator may, for people of one organization, each named by the request. Reads nothing else."""
+
+
+NAMING: Final = frozenset({Scope.ACT_AS, Scope.OPERATE})
+"""The scopes of those who act for others: each of their requests names the person."""
+
 
 def known_scopes(words: Iterable[str]) -> frozenset[Scope]:
     """Return the scopes among `words`; what is none of ours says nothing here."""
@@ -40,7 +47,12 @@ class Principal:
     scopes: frozenset[Scope]
 
     identity: Identity | None = None
-    """The person whose memory it is; None where each request names one, which takes `Scope.ACT_AS`."""
+    """The person whose memory it is; None where each request names one, which takes a scope of NAMING."""
+
+    @property
+    def names_people(self) -> bool:
+        """Whether each request names the person: who acts for others has no memory that it could fall back on."""
+        return not NAMING.isdisjoint(self.scopes)
 
     def require(self, scope: Scope) -> None:
         """Raise InsufficientScope where the token was not given for `scope`."""
@@ -48,12 +60,12 @@ class Principal:
             raise InsufficientScope(f"this needs a token with the scope {scope}", scope=scope)
 
     def person(self, named: "Named | None" = None, *, default_region: str | None = None) -> Identity:
-        """Return whose memory is asked for: the token's own person, or with `Scope.ACT_AS` the one that is named.
+        """Return whose memory is asked for: the token's own person, or for one that acts for others who is named.
 
         Raises InsufficientScope where a request names somebody and the token may not, or names another organization;
         NoIdentity where nobody is named; InvalidIdentity where the name is not acceptable.
         """
-        if Scope.ACT_AS not in self.scopes:
+        if not self.names_people:
             if named is not None:
                 raise InsufficientScope("only a token with the scope memory:act-as names a person", scope=Scope.ACT_AS)
             if self.identity is None:

@@ -14,6 +14,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refuse: TypeAlias = Callable[[Send, int, str], Awaitable[None]]
+"""Sends the answer to a request that is refused: its status and why, in the form that the app's errors have."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 """The names of this machine for itself, as a Host header writes them. No foreign page has one of them."""
@@ -28,6 +30,14 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Ports that clients leave out of Host and Origin."""
 
 
+async def in_plain_text(send: Send, status: int, text: str) -> None:
+    """Refuse a request in one line of text."""
+    body = text.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 class KnownHosts:
     """Lets requests through whose Host is known, and whose Origin, if any, is the server's own or one that is allowed.
 
@@ -35,8 +45,16 @@ class KnownHosts:
     `https://name:port`. Anything else is answered with 403 (Origin) or 421 (Host), before any other code sees it.
     """
 
-    def __init__(self, app: App, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        hosts: Collection[str] = (),
+        origins: Collection[str] = (),
+        refuse: Refuse = in_plain_text,
+    ) -> None:
         self._app = app
+        self._refuse = refuse
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
@@ -50,10 +68,10 @@ class KnownHosts:
             hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
             own = hosts[0] if len(hosts) == 1 and self._knows(hosts[0]) else None
             if len(origins) > 1 or (origins and not self._allows(origins[0], own)):
-                await _refuse(send, FORBIDDEN, "Pages of that origin may not ask this server.")
+                await self._refuse(send, FORBIDDEN, "Pages of that origin may not ask this server.")
                 return
             if own is None:
-                await _refuse(send, MISDIRECTED, "This server does not go by that name.")
+                await self._refuse(send, MISDIRECTED, "This server does not go by that name.")
                 return
         await self._app(scope, receive, send)
 
@@ -68,14 +86,15 @@ class KnownHosts:
 class OnlyFromHere:
     """Answers requests from other machines with 403: for an app that asks for no token, wherever it is served."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, refuse: Refuse = in_plain_text) -> None:
         self._app = app
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what comes from this machine; nobody else reaches a Unix socket, which has no address."""
         peer = scope.get("client")
         if scope["type"] == "http" and peer is not None and not is_loopback(peer[0]):
-            await _refuse(send, FORBIDDEN, "Without a token this server answers its own machine alone.")
+            await self._refuse(send, FORBIDDEN, "Without a token this server answers its own machine alone.")
             return
         await self._app(scope, receive, send)
 
@@ -101,10 +120,3 @@ def host_of(url: str) -> str:
 
 def _headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").lower() for each, value in scope["headers"] if each.lower() == name]
-
-
-async def _refuse(send: Send, status: int, text: str) -> None:
-    body = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -13,7 +13,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from memory_tools.access import Principal, Scope, known_scopes
+from memory_tools.access import NAMING, Principal, Scope, known_scopes
 from memory_tools.memory import Memory
 from storage.api_keys import ApiKey, create_api_key, find_api_key, list_api_keys, revoke_api_key
 from storage.errors import InvalidInput, NoIdentity
@@ -58,7 +58,7 @@ class ApiKeys:
         expires_in: timedelta | None = None,
         name: str | None = None,
     ) -> NewKey:
-        """Make a key of one person; with `Scope.ACT_AS` one of nobody, whose requests name people of `organization`.
+        """Make a key of one person; with a scope of NAMING one of nobody, whose requests name people of `organization`.
 
         The person is made where nobody knows them yet, and the key goes when they are erased. `name` is what the
         operator calls it. Raises NoIdentity where a person has to be named, InvalidInput where none may be, for scopes
@@ -107,7 +107,7 @@ class ApiKeys:
         self, scopes: frozenset[Scope], organization: str, user: str | None, phone: str | None
     ) -> Identity | None:
         named = user is not None or phone is not None
-        if Scope.ACT_AS in scopes:
+        if not NAMING.isdisjoint(scopes):
             if named:
                 raise InvalidInput("a key that acts for others belongs to nobody: name no person")
             return None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from storage.conversation_memories import ConversationMemory
 from storage.conversations import Conversation, Message, NewMessage, Totals
 from storage.edits import Edit
 from storage.items import DEFAULT_NAMESPACE, Item
@@ -46,6 +47,10 @@ class Items(_Kind):
     def delete(self, namespace: str, key: str) -> None:
         """Delete the item; raises NotFound when there is none."""
         self._memory.change(lambda stores: stores.items.delete(namespace, key))
+
+    def clear(self, namespace: str | None = None) -> int:
+        """Delete every item of a namespace, or of all; return how many there were."""
+        return self._memory.change(lambda stores: stores.items.clear(namespace))
 
     def in_namespace(
         self, namespace: str = DEFAULT_NAMESPACE, *, limit: int = 100, after: str | None = None
@@ -191,3 +196,34 @@ class Conversations(_Kind):
     def totals(self) -> Totals:
         """Return how many conversations, messages and tokens there were, and when the last message was kept."""
         return self._memory.ask(lambda stores: stores.conversations.totals())
+
+
+class ConversationMemories(_Kind):
+    """What is worth remembering of each conversation; see `storage.conversation_memories`."""
+
+    def get(self, conversation: str) -> ConversationMemory:
+        """Return the memory of a conversation; raises NotFound where there is none."""
+        return self._memory.ask(lambda stores: stores.conversation_memories.get(conversation))
+
+    def set(
+        self,
+        conversation: str,
+        data: dict[str, Json],
+        *,
+        message_count: int | None = None,
+        provenance: Provenance | None = None,
+    ) -> ConversationMemory:
+        """Insert or replace the memory of a conversation, which is made of all its messages unless a number is given.
+
+        Raises NotFound where there is no such conversation.
+        """
+        provenance = provenance or self._memory.provenance
+        return self._memory.change(
+            lambda stores: stores.conversation_memories.set(
+                conversation, data, message_count=message_count, provenance=provenance
+            )
+        )
+
+    def all(self, *, limit: int = 20, after: str | None = None) -> Page[ConversationMemory, str]:
+        """Return the memories, those changed last first; `after` is a page's `next`."""
+        return self._memory.ask(lambda stores: stores.conversation_memories.all(limit=limit, after=after))

@@ -10,12 +10,19 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from memory_tools.configurations import Configurations
-from memory_tools.kinds import Conversations, DocumentVersions, Items, PendingVersions, ProfileText
+from memory_tools.kinds import (
+    ConversationMemories,
+    Conversations,
+    DocumentVersions,
+    Items,
+    PendingVersions,
+    ProfileText,
+)
 from memory_tools.threads import Threads
 from storage.database import Database
 from storage.directory import find, meeting, require_one_person, resolve, searching
 from storage.errors import Erased, InvalidInput, UntrustedSource
-from storage.identity import Identity
+from storage.identity import Identity, Unnamed
 from storage.last_seen import LastSeen
 from storage.pointer import kind
 from storage.policy import DocumentPolicy
@@ -88,6 +95,15 @@ class Memory:
             ),
         )
 
+    def of_owner(self, owner: UUID, organization: str) -> "UserMemory":
+        """Return the memory of a stored person, whom a job knows by the owner's id and by no name.
+
+        Nothing is read yet. Later, NotFound is raised where there is no such owner, and Erased where there was one.
+        """
+        person = UserMemory(self, Unnamed(organization=organization))
+        person._owner = owner
+        return person
+
     @property
     def configurations(self) -> Configurations:
         """What organizations and flows let memory do."""
@@ -153,6 +169,18 @@ class UserMemory:
     def conversations(self) -> Conversations:
         """Transcripts."""
         return Conversations(self)
+
+    @property
+    def conversation_memories(self) -> ConversationMemories:
+        """What is worth remembering of each conversation."""
+        return ConversationMemories(self)
+
+    def note_activity(self) -> None:
+        """Note that the person is active now, in a way that memory does not see: the next daily job is for them, too.
+
+        Messages and items are noted by themselves. Of a person nobody has met nothing is noted.
+        """
+        self.change(lambda stores: stores.activity.note())
 
     @contextmanager
     def begin(self) -> Generator[Stores]:

@@ -105,7 +105,12 @@ def observed(operation: str, *, name: str, store: str, door: str) -> Generator[O
 
 def memory_operation(operation: Operation[Any, Any]) -> str:
     """Return what the conventions call an operation of the catalog."""
-    return _WRITES.get(operation.name) or _EFFECTS[operation.effect]
+    return word(operation.name, operation.effect)
+
+
+def word(name: str, effect: Effect) -> str:
+    """Return what the conventions call something of this name and effect."""
+    return _WRITES.get(name) or _EFFECTS[effect]
 
 
 def error_type(error: BaseException) -> str:

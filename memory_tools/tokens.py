@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from memory_tools.access import TOKEN_LIMIT, Principal, Scope, known_scopes
+from memory_tools.access import NAMING, TOKEN_LIMIT, Principal, known_scopes
 from storage.canonical import parse
 from storage.errors import InvalidInput
 from storage.identity import DEFAULT_ORGANIZATION, Identity
@@ -135,7 +135,7 @@ class JwtVerifier:
         scopes = known_scopes(_words(claims.get("scope", claims.get("scp"))))
         actor = f"{self._issuer}#{identity.user}"
         # Who acts for others is a gateway and no person: its subject has no memory that a request could fall back on.
-        return Principal(actor, organization, scopes, None if Scope.ACT_AS in scopes else identity)
+        return Principal(actor, organization, scopes, identity if NAMING.isdisjoint(scopes) else None)
 
 
 class _Reader(jwt.PyJWT):

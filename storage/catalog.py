@@ -12,7 +12,7 @@ WITH ours AS (
   SELECT r.*, 'role ' || rolname AS object FROM pg_roles r WHERE rolname = ANY (%(roles)s)
 ), relation AS (
   SELECT c.*, CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-           WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'type' END
+           WHEN 'p' THEN 'table' WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence' ELSE 'type' END
          || ' usermemory.' || relname AS object
     FROM pg_class c WHERE relnamespace = (SELECT oid FROM ours) AND relkind NOT IN ('i', 'I')
 ), function AS (
@@ -52,6 +52,7 @@ UNION ALL SELECT object, 'the unique index ' || indexrelid::regclass
  WHERE indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 -- What runs beside a statement.
 UNION ALL SELECT object, CASE WHEN tgisinternal THEN 'the disabled trigger ' ELSE 'the trigger ' END || tgname
+    || CASE WHEN tgisinternal THEN '' ELSE ': ' || pg_get_triggerdef(pg_trigger.oid) END
   FROM relation r JOIN pg_trigger ON tgrelid = r.oid WHERE NOT tgisinternal OR tgenabled <> 'O'
 UNION ALL SELECT object, 'the rule ' || rulename FROM relation r JOIN pg_rewrite ON ev_class = r.oid
 UNION ALL SELECT object, 'the form ' || lanname
@@ -63,6 +64,14 @@ UNION ALL SELECT object, 'the body ' || encode(sha256(convert_to(
     coalesce(pg_get_function_sqlbody(oid), prosrc), 'UTF8')), 'hex') FROM function
 -- What another table shows of it, by its own policies.
 UNION ALL SELECT object, 'the parent ' || inhparent::regclass FROM relation r JOIN pg_inherits ON inhrelid = r.oid
+-- Who could reach its rows past its policies, in the partitions that it may have.
+UNION ALL SELECT 'partition ' || part.oid::regclass, 'the right ' || privilege_type || ' for '
+    || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END
+  FROM relation r JOIN pg_inherits ON inhparent = r.oid JOIN pg_class part ON part.oid = inhrelid,
+       aclexplode(part.relacl) WHERE grantee <> part.relowner
+UNION ALL SELECT 'partition ' || part.oid::regclass, 'the owner ' || pg_get_userbyid(part.relowner)
+  FROM relation r JOIN pg_inherits ON inhparent = r.oid JOIN pg_class part ON part.oid = inhrelid
+ WHERE part.relowner <> r.relowner
 -- What a view elsewhere shows of it, with the rights of whoever made the view.
 UNION ALL SELECT 'view ' || v.oid::regclass, 'a look into ' || r.object
   FROM relation r JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = r.oid

@@ -1,86 +1,43 @@
 """Conversations: transcripts, message by message, numbered per person so that what is new is found exactly once."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from uuid_utils.compat import uuid7
 
-from storage.canonical import INTEGER_LIMIT, canonical, loads
+from storage.canonical import INTEGER_LIMIT
 from storage.dialect import insert_if_new
 from storage.errors import InvalidInput, NotFound
-from storage.json_types import Json
-from storage.limits import MESSAGE_LIMIT
+from storage.messages import ROLES, TOKEN_LIMIT, Message, NewMessage, message_of, message_row
 from storage.moment import checked_moment
 from storage.names import check_name
 from storage.page import Page, page_size
 from storage.tables import conversations, messages, owners
 from storage.transaction import Work
 
-ROLES = ("user", "assistant", "tool", "system")
-"""Who may have said a message. `user` is the person whose memory it is."""
-
-TOKEN_LIMIT = 2**31 - 1
-"""Tokens that one message may have cost: so many that no sum of them overflows."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message on its way in. `content` is text or the content blocks of a chat model (JSON)."""
-
-    role: str
-    content: Json
-    said_at: datetime | None = None
-    """When it was said; now, when nobody knows."""
-
-    external_id: str | None = None
-    """The host's id: the same id in the same conversation is kept once."""
-
-    metadata: dict[str, Json] = field(default_factory=dict)
-
-    tokens: int = 0
-    """What it cost, in tokens of a model: counted for the conversation and the person, not kept with the message."""
-
-    @classmethod
-    def of(cls, members: Mapping[str, Any]) -> Self:
-        """Return the message that a mapping with `role`, `content` and perhaps the other members describes.
-
-        Raises InvalidInput for a missing or an unknown member. Checked further when it is kept.
-        """
-        unknown = sorted(set(members) - {member.name for member in fields(cls)})
-        if unknown or "role" not in members or "content" not in members:
-            wrong = f"unknown {', '.join(map(repr, unknown))}" if unknown else "it needs both"
-            raise InvalidInput(f"a message is an object with role and content: {wrong}")
-        return cls(**members)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A kept message. `number` counts all of the owner's messages from 1."""
-
-    number: int
-    conversation: str
-    role: str
-    content: Json
-    said_at: datetime
-    external_id: str | None
-    metadata: dict[str, Json]
+__all__ = ["ROLES", "TOKEN_LIMIT", "Conversation", "ConversationStore", "Message", "NewMessage", "Totals"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """One transcript. `name` is the host's id of it."""
 
+    id: UUID
     name: str
     message_count: int
     token_count: int
     """Tokens that its messages cost, as far as whoever kept them said so."""
 
+    last_message_at: datetime | None
+    """When its newest message was said, which may be long before it was kept."""
+
     created_at: datetime
     updated_at: datetime
+    """When a message was last kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +67,7 @@ class ConversationStore:
         Only new messages count in `totals`. Raises InvalidInput and its kinds.
         """
         check_name(conversation, "conversation")
-        rows = [(_row(message, self._work.clock()), message.tokens) for message in new]
+        rows = [(message_row(message, self._work.clock()), message.tokens) for message in new]
         if not rows:
             return ()
         last = self.lock()
@@ -127,8 +84,10 @@ class ConversationStore:
         common = {"owner_id": self._work.owner, "conversation_id": conversation_id}
         numbered = [common | row | {"number": last + place} for place, row in enumerate(fresh, start=1)]
         self._work.execute(sa.insert(messages), numbered)
-        self._count(conversation_id, began, last + len(fresh), len(fresh), tokens)
-        return tuple(_message(conversation, row) for row in numbered)
+        now = self._work.clock()
+        self._count_for_owner(began, last + len(fresh), tokens, now)
+        self._count_for_conversation(conversation_id, fresh, tokens, now)
+        return tuple(message_of(conversation, row) for row in numbered)
 
     def lock(self) -> int:
         """Let nobody else add messages meanwhile; return the last number given. Raises NotFound for no such owner."""
@@ -152,6 +111,15 @@ class ConversationStore:
             raise NotFound(f"there is no conversation {conversation!r}")
         return self._page(limit, messages.c.conversation_id.in_(ids), messages.c.number > _place(after))
 
+    def by_id(self, conversation_id: UUID) -> Conversation:
+        """Return the conversation; raises NotFound when the owner has no such conversation."""
+        return self._one(conversations.c.id == conversation_id)
+
+    def by_name(self, conversation: str) -> Conversation:
+        """Return the conversation that the owner has, not one of a merged branch; raises NotFound."""
+        named = conversations.c.name == check_name(conversation, "conversation")
+        return self._one(named, conversations.c.owner_id == self._work.owner)
+
     def since(self, number: int, *, limit: int = 100) -> Page[Message, int]:
         """Return the owner's messages behind `number`, of all conversations, in order."""
         return self._page(limit, messages.c.number > _place(number))
@@ -164,7 +132,7 @@ class ConversationStore:
         if besides is not None:
             wanted = wanted.where(conversations.c.name != besides)
         newest = wanted.order_by(messages.c.number.desc(), messages.c.owner_id).limit(page_size(limit))
-        return tuple(_message(row.name, row._mapping) for row in reversed(self._work.execute(newest).all()))
+        return tuple(message_of(row.name, row._mapping) for row in reversed(self._work.execute(newest).all()))
 
     def all(self, *, limit: int = 20, after: str | None = None) -> Page[Conversation, str]:
         """Return the conversations, those with the newest message first; `after` is the `next` of the page before."""
@@ -175,10 +143,7 @@ class ConversationStore:
             wanted = wanted.where(sa.or_(conversations.c.updated_at < moment, same_moment))
         ordered = wanted.order_by(conversations.c.updated_at.desc(), conversations.c.id)
         rows = self._work.execute(ordered.limit(page_size(limit) + 1)).all()
-        found = tuple(
-            Conversation(row.name, row.message_count, row.token_count, row.created_at, row.updated_at)
-            for row in rows[:limit]
-        )
+        found = tuple(map(_conversation, rows[:limit]))
         end = rows[limit - 1] if len(rows) > limit else None
         return Page(found, f"{end.updated_at.isoformat()} {end.id}" if end else None)
 
@@ -194,10 +159,17 @@ class ConversationStore:
         # PostgreSQL sums into numeric, and nothing into NULL.
         return Totals(int(row.conversations or 0), int(row.messages or 0), int(row.tokens or 0), row.latest)
 
+    def _one(self, *which: sa.ColumnElement[bool]) -> Conversation:
+        mine = conversations.c.owner_id.in_(self._work.owners)
+        row = self._work.execute(sa.select(conversations).where(mine, *which)).one_or_none()
+        if row is None:
+            raise NotFound("there is no such conversation")
+        return _conversation(row)
+
     def _page(self, limit: int, *which: sa.ColumnElement[bool]) -> Page[Message, int]:
         wanted = self._selected(*which).order_by(messages.c.number, messages.c.owner_id)
         rows = self._work.execute(wanted.limit(page_size(limit) + 1)).all()
-        found = tuple(_message(row.name, row._mapping) for row in rows[:limit])
+        found = tuple(message_of(row.name, row._mapping) for row in rows[:limit])
         return Page(found, found[-1].number if len(rows) > limit else None)
 
     def _selected(self, *which: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
@@ -228,8 +200,7 @@ class ConversationStore:
         )
         return set(self._work.execute(wanted).scalars())
 
-    def _count(self, conversation_id: UUID, began: bool, last: int, fresh: int, tokens: int) -> None:
-        now = self._work.clock()
+    def _count_for_owner(self, began: bool, last: int, tokens: int, now: datetime) -> None:
         me = sa.update(owners).where(owners.c.id == self._work.owner)
         self._work.execute(
             me.values(
@@ -239,16 +210,36 @@ class ConversationStore:
                 last_interaction_at=now,
             )
         )
+
+    def _count_for_conversation(
+        self, conversation_id: UUID, fresh: Sequence[dict[str, Any]], tokens: int, now: datetime
+    ) -> None:
+        column = conversations.c.last_message_at
+        # Whoever gives a message a time that is yet to come must not keep the conversation from ending.
+        newest = sa.literal(min(now, max(row["said_at"] for row in fresh)), column.type)
         mine = sa.update(conversations).where(
             conversations.c.owner_id == self._work.owner, conversations.c.id == conversation_id
         )
         self._work.execute(
             mine.values(
-                message_count=conversations.c.message_count + fresh,
+                message_count=conversations.c.message_count + len(fresh),
                 token_count=conversations.c.token_count + tokens,
+                last_message_at=sa.case((column > newest, column), else_=newest),
                 updated_at=now,
             )
         )
+
+
+def _conversation(row: Any) -> Conversation:
+    return Conversation(
+        id=row.id,
+        name=row.name,
+        message_count=row.message_count,
+        token_count=row.token_count,
+        last_message_at=row.last_message_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
 def _end_of_page(after: str) -> tuple[datetime, UUID]:
@@ -260,39 +251,6 @@ def _end_of_page(after: str) -> tuple[datetime, UUID]:
         raise InvalidInput("`after` is not what a page gave as its `next`") from None
 
 
-def _row(message: NewMessage, now: datetime) -> dict[str, Any]:
-    if message.role not in ROLES:
-        raise InvalidInput(f"the role of a message is one of {', '.join(ROLES)}, not {message.role!r}")
-    if not isinstance(message.metadata, dict):
-        raise InvalidInput("the metadata of a message are a JSON object")
-    if message.external_id is not None:
-        check_name(message.external_id, "external id")
-    if type(message.tokens) is not int or not 0 <= message.tokens <= TOKEN_LIMIT:
-        raise InvalidInput(f"the tokens of a message are a whole number from 0 to {TOKEN_LIMIT:,}")
-    content = canonical(message.content, limit=MESSAGE_LIMIT)
-    metadata = canonical(message.metadata, limit=MESSAGE_LIMIT) if message.metadata else None
-    return {
-        "external_id": message.external_id,
-        "role": message.role,
-        "content": content,
-        "metadata": metadata,
-        "said_at": now if message.said_at is None else checked_moment(message.said_at),
-        "created_at": now,
-    }
-
-
 def _place(number: int) -> int:
     """Return the message number nearest to `number` that a database can hold."""
     return max(0, min(number, INTEGER_LIMIT - 1))
-
-
-def _message(conversation: str, row: Any) -> Message:
-    return Message(
-        number=row["number"],
-        conversation=conversation,
-        role=row["role"],
-        content=loads(row["content"]),
-        said_at=row["said_at"],
-        external_id=row["external_id"],
-        metadata=loads(row["metadata"]) if row["metadata"] else {},
-    )

@@ -12,7 +12,7 @@ from storage.database import Database, Search
 from storage.dialect import begin_to_write
 from storage.errors import IdentityConflict, InvalidIdentity, NotFound
 from storage.identity import Identity, parse_phone
-from storage.tables import erasures, identities, metadata, owners
+from storage.tables import identities, owners
 from storage.transaction import NeedsTransaction
 
 
@@ -114,24 +114,6 @@ def unlink(database: Database, organization: str, kind: str, value: str) -> None
             gone = connection.scalar(here)
         if gone is None:
             raise NotFound(f"nobody is known by this {kind}")
-
-
-def erase(database: Database, owner: UUID) -> None:
-    """Delete everything of the person and of the branches merged into them; the ledger keeps the ids alone.
-
-    The owner's rows go last: a table that was forgotten, or a write that comes later, fails on its foreign key.
-    """
-    with database.transaction(owner, writes=True) as transaction:
-        if database.on_postgresql:
-            transaction.execute(sa.select(sa.func.usermemory.erase(transaction.owner)))
-            return
-        everyone = transaction.owners
-        for table in reversed([table for table in metadata.sorted_tables if "owner_id" in table.c]):
-            if table is not erasures:
-                transaction.execute(sa.delete(table).where(table.c.owner_id.in_(everyone)))
-        now = database.clock()
-        transaction.execute(sa.insert(erasures), [{"owner_id": each, "erased_at": now} for each in everyone])
-        transaction.execute(sa.delete(owners).where(owners.c.id.in_(everyone)))
 
 
 def _resolve(database: Database, identity: Identity, candidate: UUID | None) -> Resolved | None:

@@ -102,6 +102,14 @@ class Identity:
         return user if self.phone is None else (*user, ("phone", self.phone.key))
 
 
+@dataclass(frozen=True, slots=True)
+class Unnamed(Identity):
+    """Somebody of an organization whom nobody named: a job knows whose memory it is, and by no name."""
+
+    def __post_init__(self) -> None:
+        check_name(self.organization, "organization id")
+
+
 def parse_phone(raw: str, default_region: str | None = None) -> PhoneNumber | None:
     """Return the phone number that `raw` writes; None if it is no number of one person.
 

@@ -97,6 +97,12 @@ class ItemStore:
         if self._work.execute(here).rowcount == 0:
             raise _nothing_at(namespace, key)
 
+    def clear(self, namespace: str | None = None) -> int:
+        """Delete every item of a namespace, or of all, here and in the merged branches; return how many there were."""
+        mine = items.c.owner_id.in_(self._work.owners)
+        which = () if namespace is None else (items.c.namespace == check_name(namespace, "namespace"),)
+        return self._work.execute(sa.delete(items).where(mine, *which)).rowcount
+
     def in_namespace(
         self, namespace: str = DEFAULT_NAMESPACE, *, limit: int = 100, after: str | None = None
     ) -> Page[Item, str]:

@@ -48,6 +48,9 @@ _WIPE = Policy("wipe", "ALL", "eraser", BRANCHES)
 _READ_OWN = Policy("read", "SELECT", "app", BRANCHES)
 _SCAN = Policy("scan", "SELECT", "worker", "true")
 _RESOLVE = Policy("resolve", "ALL", "resolver", "true", "true")
+_WORK = Policy("work", "ALL", "worker", "true", "true")
+_READ_BY_TRIGGERS = Policy("read", "SELECT", "resolver eraser", "true")
+_ALL_RIGHTS = "SELECT INSERT UPDATE DELETE"
 
 CONTENT = TableRights(
     (_READ, _ADD, _CHANGE, _REMOVE, _WIPE),
@@ -74,8 +77,8 @@ DIRECTORY = {
         ),
         {
             "app worker": "SELECT UPDATE(last_message) UPDATE(conversation_count) UPDATE(total_tokens)"
-            " UPDATE(last_interaction_at)",
-            "resolver": "SELECT INSERT UPDATE(survivor_id) UPDATE(merged_into)",
+            " UPDATE(last_interaction_at) UPDATE(last_active_at)",
+            "resolver": "SELECT INSERT UPDATE(survivor_id) UPDATE(merged_into) UPDATE(last_active_at)",
             "eraser": "SELECT DELETE UPDATE(survivor_id)",  # without UPDATE nobody can lock a row
         },
     ),
@@ -97,7 +100,28 @@ DIRECTORY = {
         (Policy("resolve", "SELECT", "resolver", "true"), Policy("edit", "ALL", "worker", "true", "true"), _WIPE),
         {"resolver": "SELECT", "worker": "SELECT INSERT UPDATE(revoked_at)", "eraser": "SELECT DELETE"},
     ),
+    "batches": TableRights((_WORK,), {"worker": _ALL_RIGHTS}),
+    "jobs": TableRights((_WORK, _WIPE), {"worker": _ALL_RIGHTS, "eraser": "SELECT DELETE"}),
+    "queue_messages": TableRights(
+        (_WORK, _ADD._replace(roles="app"), _WIPE), {"worker": _ALL_RIGHTS, "app": "INSERT", "eraser": "SELECT DELETE"}
+    ),
+    "outbox": TableRights(
+        (_WORK, Policy("record", "INSERT", "resolver", None, "true"), _WIPE),
+        {"worker": _ALL_RIGHTS, "resolver": "INSERT", "eraser": "SELECT INSERT DELETE"},
+    ),
+    "publishing": TableRights((_WORK, _READ_BY_TRIGGERS), {"worker": _ALL_RIGHTS, "resolver eraser": "SELECT"}),
 }
+
+SEQUENCES = ("outbox_id_seq", "queue_messages_id_seq")
+"""What counts the keys that nobody gives; nobody but the tables asks them."""
+
+TRIGGERS = {
+    "items": ("INSERT OR DELETE OR UPDATE", "item"),
+    "heads": ("INSERT OR UPDATE", "document"),
+    "profiles": ("INSERT OR DELETE OR UPDATE", "profile"),
+    "conversation_memories": ("INSERT OR UPDATE", "conversation"),
+}
+"""What notes changes: by which commands, and what it calls the kind of memory."""
 
 EVERYONE = "app worker resolver eraser"
 
@@ -129,6 +153,7 @@ FUNCTIONS = {
     "configuration(text,text)": _LOOK_UP,
     "api_key(text)": _LOOK_UP._replace(roles="app"),
     "erase(uuid)": _FOR_ALL._replace(owner="eraser"),
+    "note_change()": _FOR_ALL._replace(roles=""),
     "read_head(uuid)": _HOT,
     "read_chain(uuid,bigint)": _HOT,
     "save_version(uuid,bigint,text,text,text,text,text,bigint,bigint,timestamp with time zone)": _HOT,
@@ -146,8 +171,9 @@ BODIES: dict[str, str] = {
     "bound_owner": "e5a90353476413923a2b9da4f0e699d265162141285fe13661c353c9328e6365",
     "bound_owners": "f2bc8ab107af8c136b5e01bcff726c70c1e3f4a24405d6ae6a71eb2d3f0534aa",
     "configuration": "b76ee33ac57ec621f01fbfdbe03cf315cb2df9175f36c06b12e9dd6062e2b156",
-    "erase": "0d75f02b1d64899508add27dac07c7dab0b4142cd96d7499e03ab7726c08f502",
+    "erase": "7a2123bfb19b551554fcac7783cfbbb5470303d2a92842662cee58afe29c405b",
     "link": "08d798537e7e6e71bbbdab6dcd00250502b681a37c45f1cf954d63cf458de106",
+    "note_change": "237ccf9d8fd8e72de18cd761172c1dbb0799685a5dfbe01f66485dc81c3bfd02",
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",
     "read_head": "c4938281a7a02882b90215125532cf6f53479ca6679ead658431e8cc80f0aca3",
     "read_item": "67d746e83caae4f90c31ec8d57c23f16540b4767f046e0ee7856f9efd1b958b7",
@@ -199,6 +225,10 @@ def _tables(prefix: str) -> Iterator[Fact]:
         for constraint in table.constraints:
             if not isinstance(constraint, sa.CheckConstraint):
                 yield name, f"the key {_key(constraint)}"
+        if table.name in TRIGGERS:
+            yield name, _trigger(table.name)
+    for sequence in SEQUENCES:
+        yield f"sequence usermemory.{sequence}", f"the owner {prefix}_owner"
     yield "table usermemory.migrations", f"the owner {prefix}_owner"
     yield "table usermemory.migrations", "the key PRIMARY KEY (version_num)"
     yield from _granted("table usermemory.migrations", "app worker", "SELECT", prefix)
@@ -225,6 +255,15 @@ def _printed(policy: Policy, prefix: str) -> str:
     using = f" USING {policy.using}" if policy.using else ""
     check = f" WITH CHECK {policy.check}" if policy.check else ""
     return f"the policy {policy.name} FOR {policy.command} TO {roles}{using}{check}"
+
+
+def _trigger(table: str) -> str:
+    """Return a trigger as PostgreSQL prints it."""
+    commands, changed = TRIGGERS[table]
+    return (
+        f"the trigger note_change: CREATE TRIGGER note_change AFTER {commands} ON usermemory.{table} FOR EACH ROW"
+        f" EXECUTE FUNCTION usermemory.note_change('{changed}')"
+    )
 
 
 def _key(constraint: sa.Constraint) -> str:

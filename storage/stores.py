@@ -1,12 +1,18 @@
 """Stores: every kind of memory of one person, inside one transaction."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+from storage.activity import ActivityStore
 from storage.append import Append
+from storage.conversation_memories import ConversationMemoryStore
 from storage.conversations import ConversationStore
 from storage.cursors import CursorStore
+from storage.idempotency import Answered, answer_once
 from storage.items import ItemStore
+from storage.job_store import JobStore
+from storage.json_types import Json
 from storage.last_seen import LastSeen
 from storage.nobody import NobodyHot
 from storage.pending import PendingStore
@@ -33,6 +39,10 @@ class Stores:
     def now(self) -> datetime:
         """What time it is, in UTC."""
         return self._work.clock()
+
+    def once(self, key: str, request: Json, act: Callable[[], Json]) -> Answered:
+        """Answer a request under an idempotency key; see `storage.idempotency.answer_once`."""
+        return answer_once(self._work, key, request, act)
 
     @property
     def items(self) -> ItemStore:
@@ -61,6 +71,21 @@ class Stores:
         return ConversationStore(self._work)
 
     @property
+    def conversation_memories(self) -> ConversationMemoryStore:
+        """What is worth remembering of each conversation."""
+        return ConversationMemoryStore(self._work)
+
+    @property
+    def activity(self) -> ActivityStore:
+        """What the person did besides."""
+        return ActivityStore(self._work)
+
+    @property
     def cursors(self) -> CursorStore:
         """How far messages have been seen."""
         return CursorStore(self._work)
+
+    @property
+    def jobs(self) -> JobStore:
+        """What is done about the person when nobody asks; with the worker's URL."""
+        return JobStore(self._work)

@@ -73,6 +73,11 @@ def _counter(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
 
 
+def _numbered(name: str) -> sa.Column[Any]:
+    """Return a key that the database counts up, and never uses again."""
+    return sa.Column(name, sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), primary_key=True)
+
+
 owners = sa.Table(
     "owners",
     metadata,
@@ -85,9 +90,12 @@ owners = sa.Table(
     _counter("conversation_count"),
     _counter("total_tokens"),
     sa.Column("last_interaction_at", Instant()),
+    sa.Column("last_active_at", Instant()),
     info={"class": "directory"},
 )
-"""`survivor_id` is the owner itself while open, and the final survivor once merged: a branch is one join away."""
+"""`survivor_id` is the owner itself while open, and the final survivor once merged: a branch is one join away.
+`last_interaction_at` is when a message was last kept. `last_active_at` is when something else happened: an item was
+written, which a trigger notes once in each hour of the clock, or the host said so."""
 
 identities = sa.Table(
     "identities",
@@ -113,11 +121,21 @@ conversations = sa.Table(
     _moment("created_at"),
     _moment("updated_at"),
     _counter("token_count"),
+    sa.Column("last_message_at", Instant()),
+    _counter("remembered_count"),
     sa.UniqueConstraint("owner_id", "name"),
     sa.UniqueConstraint("owner_id", "id"),
     info={"class": "directory"},
 )
-"""`name` is the host's own id of the conversation, unique for its owner."""
+"""`name` is the host's own id of the conversation, unique for its owner. `last_message_at` is when its newest message
+was said; `remembered_count` is how many of its messages its conversation memory is made of."""
+
+sa.Index(
+    "conversations_not_remembered_idx",
+    conversations.c.last_message_at,
+    sqlite_where=conversations.c.message_count > conversations.c.remembered_count,
+    postgresql_where=conversations.c.message_count > conversations.c.remembered_count,
+)
 
 cursors = sa.Table(
     "cursors",
@@ -170,6 +188,102 @@ api_keys = sa.Table(
 )
 """Who may ask at a door. The key of one person hangs on the owner and is erased with them; one without an owner acts
 for others. `digest` is the SHA-256 of the whole key, which itself is nowhere."""
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("kind", Ordered, nullable=False),
+    sa.Column("organization_id", Ordered),
+    sa.Column("due_at", Instant()),
+    sa.Column("idempotency_key", Ordered),
+    *(_counter(sum_) for sum_ in ("total", "updated", "unchanged", "held", "skipped", "failed")),
+    *(_counter(sum_) for sum_ in ("input_tokens", "output_tokens", "cost_micros")),
+    _moment("created_at"),
+    sa.Column("sent_at", Instant()),
+    sa.Column("finished_at", Instant()),
+    sa.UniqueConstraint("kind", "due_at"),
+    sa.UniqueConstraint("idempotency_key"),
+    sa.CheckConstraint("kind IN ('conversations', 'daily')", name="kind"),
+    info={"class": "directory"},
+)
+"""Jobs that were begun together, and what became of them in sums. `organization_id` is NULL where all were meant,
+`due_at` where nobody's schedule asked. `cost_micros` are millionths of the currency that prices are given in."""
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("kind", Ordered, nullable=False),
+    sa.Column("subject_id", sa.Uuid(), nullable=False),
+    _owner(),
+    sa.Column("batch_id", sa.Uuid(), sa.ForeignKey("batches.id"), index=True),
+    sa.Column("state", Ordered, nullable=False),
+    sa.Column("outcome", Ordered),
+    _counter("attempts"),
+    sa.Column("next_attempt_at", Instant()),
+    sa.Column("lease_token", sa.Uuid()),
+    sa.Column("leased_until", Instant()),
+    sa.Column("error", Ordered),
+    _counter("input_tokens"),
+    _counter("output_tokens"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("kind", "subject_id"),
+    sa.Index(None, "owner_id"),
+    sa.Index(None, "state", "next_attempt_at"),
+    sa.CheckConstraint("kind IN ('conversation', 'person')", name="kind"),
+    sa.CheckConstraint("state IN ('waiting', 'done', 'dead')", name="state"),
+    info={"class": "directory"},
+)
+"""What is or was to be done about one conversation or person; the next batch takes the same row up again."""
+
+queue_messages = sa.Table(
+    "queue_messages",
+    metadata,
+    _numbered("id"),
+    sa.Column("owner_id", sa.Uuid(), sa.ForeignKey("owners.id")),
+    sa.Column("body", Ordered, nullable=False),
+    _counter("receives"),
+    sa.Column("token", sa.Uuid()),
+    _moment("available_at"),
+    _moment("created_at"),
+    sa.Column("dead_at", Instant()),
+    sa.Column("reason", Ordered),
+    sa.Index(None, "owner_id", "id"),
+    sa.Index(None, "available_at"),
+    info={"class": "directory"},
+    sqlite_autoincrement=True,
+)
+"""The queue of the `sql` backend. `body` holds ids only; `owner_id` is the group, whose oldest message alone is out."""
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _numbered("id"),
+    sa.Column("owner_id", sa.Uuid(), nullable=False, index=True),
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("user_id", Ordered),
+    sa.Column("event", Ordered, nullable=False),
+    sa.Column("changed", Ordered),
+    sa.Column("version", sa.BigInteger()),
+    _moment("created_at"),
+    info={"class": "directory"},
+    sqlite_autoincrement=True,
+)
+"""Events that nobody was told yet, written by triggers in the transaction that causes them, one for each user id of the
+person. It has no foreign key on purpose: that somebody was erased is told when they are gone."""
+
+publishing = sa.Table(
+    "publishing",
+    metadata,
+    sa.Column("id", sa.SmallInteger(), primary_key=True, autoincrement=False),
+    sa.Column("enabled", sa.Boolean(), nullable=False),
+    sa.Column("lease_token", sa.Uuid()),
+    sa.Column("leased_until", Instant()),
+    sa.CheckConstraint("id = 1", name="one_row"),
+    info={"class": "directory"},
+)
+"""Whether events are written at all, where no row means no; and who tells of them just now."""
 
 items = sa.Table(
     "items",
@@ -252,6 +366,22 @@ messages = sa.Table(
     sa.ForeignKeyConstraint(["owner_id", "conversation_id"], ["conversations.owner_id", "conversations.id"]),
     info={"class": "log"},
 )
+
+conversation_memories = sa.Table(
+    "conversation_memories",
+    metadata,
+    _owner(),
+    sa.Column("conversation_id", sa.Uuid(), nullable=False),
+    sa.Column("data", Ordered, nullable=False),
+    sa.Column("message_count", sa.BigInteger(), nullable=False),
+    sa.Column("provenance", Ordered, nullable=False),
+    _moment("created_at"),
+    _moment("updated_at"),
+    sa.PrimaryKeyConstraint("owner_id", "conversation_id"),
+    sa.ForeignKeyConstraint(["owner_id", "conversation_id"], ["conversations.owner_id", "conversations.id"]),
+    info={"class": "content"},
+)
+"""One structured memory of each conversation, made of its first `message_count` messages."""
 
 pending_versions = sa.Table(
     "pending_versions",

@@ -21,7 +21,8 @@ SELECT format('%s.%s %s%s%s%s', relname, attname, format_type(atttypid, atttypmo
     "sqlite": """
 SELECT m.name || '.' || c.name || ' ' || c.type || iif(c."notnull", ' NOT NULL', '')
     || coalesce(' DEFAULT ' || c.dflt_value, '')
-  FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name <> 'migrations'
+  FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
+ WHERE m.type = 'table' AND m.name NOT IN ('migrations', 'sqlite_sequence')
 """,
 }
 
@@ -30,7 +31,7 @@ CONSTRAINTS = {
 SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
  WHERE connamespace = to_regnamespace('usermemory') AND contype <> 'n' AND conrelid <> 'usermemory.migrations'::regclass
 """,
-    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'migrations'",
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT IN ('migrations', 'sqlite_sequence')",
 }
 
 INDEXES = {

@@ -114,6 +114,14 @@ def clocked(database: Database, database_url: str, clock: Clock) -> Iterator[Dat
 
 
 @pytest.fixture
+def clocked_worker(operators_database: Database, clock: Clock, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The same database as the worker opens it, with a clock that the test moves."""
+    url = request.getfixturevalue("worker_url" if operators_database.on_postgresql else "database_url")
+    with Database.open(url, clock=clock) as opened, watch(opened.engine):
+        yield opened
+
+
+@pytest.fixture
 def administrator(database_url: str, request: pytest.FixtureRequest) -> sa.Engine:
     """An engine that sees every row of the database."""
     if database_url.startswith("postgresql"):

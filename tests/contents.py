@@ -9,7 +9,7 @@ from uuid import UUID
 import jsonpatch
 import sqlalchemy as sa
 
-from storage.tables import heads, metadata, snapshots
+from storage.tables import heads, metadata, owners, snapshots
 
 Contents = dict[str, list[tuple[Any, ...]]]
 """The rows of each table, as text and in order: what a refused call must leave as it was."""
@@ -41,12 +41,13 @@ def everything(engine: sa.Engine) -> Contents:
 
 
 def rows_of(engine: sa.Engine, owner: UUID) -> Contents:
-    """Return all rows of one person."""
+    """Return all rows of one person, the one of the directory included."""
     mine = {
         table: sa.select(table).where(table.c.owner_id == owner)
         for table in metadata.sorted_tables
         if "owner_id" in table.c
     }
+    mine[owners] = sa.select(owners).where(owners.c.id == owner)
     with one_moment(engine) as connection:
         return {table.name: _sorted(connection.execute(wanted)) for table, wanted in mine.items()}
 

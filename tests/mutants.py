@@ -108,6 +108,25 @@ MUTANTS = {
         "GRANT SELECT ON usermemory.identities TO usermemory_worker",
         "table usermemory.identities has the right SELECT for usermemory_worker",
     ),
+    "application sees who is waiting for work": (
+        "GRANT SELECT ON usermemory.jobs TO usermemory_app",
+        "table usermemory.jobs has the right SELECT for usermemory_app",
+    ),
+    "application sends messages about everybody": (
+        "ALTER POLICY add ON usermemory.queue_messages WITH CHECK (true)",
+        "table usermemory.queue_messages has the policy add",
+    ),
+    "trigger that does something else": (
+        "CREATE FUNCTION public.note_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "DROP TRIGGER note_change ON usermemory.items;"
+        "CREATE TRIGGER note_change AFTER INSERT ON usermemory.items FOR EACH ROW"
+        " EXECUTE FUNCTION public.note_change()",
+        "table usermemory.items has the trigger note_change",
+    ),
+    "trigger dropped": (
+        "DROP TRIGGER note_change ON usermemory.heads",
+        "table usermemory.heads should have the trigger note_change",
+    ),
     "update of the log": (
         "GRANT UPDATE ON usermemory.snapshots TO usermemory_app",
         "table usermemory.snapshots has the right UPDATE for usermemory_app",

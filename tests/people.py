@@ -1,11 +1,15 @@
 """People of whom a database knows something: a row in every table that hangs on an owner."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
+
+import sqlalchemy as sa
 
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.provenance import by_operator
+from storage.tables import jobs, outbox, queue_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,7 @@ class Names:
     namespace: str
     key: str
     conversation: str
+    conversation_id: UUID
     external_id: str
     purpose: str
     idempotency_key: str
@@ -22,6 +27,8 @@ class Names:
     version: int
     """A version of the document, the number of a message, and where the cursor stands."""
 
+
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 VERSIONS = 7
 """Versions of a person's document, and messages: more than any other number that appears in an answer about it."""
@@ -35,6 +42,9 @@ def furnish(database: Database, owner: UUID, name: str, said: str) -> Names:
         stores.profile.set(said)
         new = [NewMessage("user", f"{said} {number}", external_id=f"{name}-{number}") for number in range(VERSIONS)]
         stores.conversations.append(f"{name}-conversation", new)
+        memory = stores.conversation_memories.set(
+            f"{name}-conversation", {"summary": said, "of": f"{name}-conversation"}, provenance=by_operator
+        )
         stores.cursors.advance(f"{name}-purpose", VERSIONS)
         for version in range(1, VERSIONS):
             stores.snapshots.append({"summary": f"{said} {version}"}, provenance=by_operator)
@@ -46,9 +56,21 @@ def furnish(database: Database, owner: UUID, name: str, said: str) -> Names:
         namespace=f"{name}-namespace",
         key=f"{name}-key",
         conversation=f"{name}-conversation",
+        conversation_id=memory.id,
         external_id=f"{name}-0",
         purpose=f"{name}-purpose",
         idempotency_key=request,
         pending_id=pending_id,
         version=VERSIONS,
     )
+
+
+def give_work(administrator: sa.Engine, owner: UUID, name: str) -> None:
+    """Put something about a person into the tables of the worker, which the application cannot write all of."""
+    of_owner = {"owner_id": owner, "created_at": _LONG_AGO}
+    job = {"kind": "person", "subject_id": owner, "state": "waiting", "error": f"{name}-error", "updated_at": _LONG_AGO}
+    message = {"body": f'{{"owner_id":"{name}-id"}}', "available_at": _LONG_AGO}
+    event = {"organization_id": "default", "user_id": f"{name}-user", "event": "memory.changed"}
+    with administrator.begin() as connection:
+        for table, row in ((jobs, job), (queue_messages, message), (outbox, event)):
+            connection.execute(sa.insert(table).values(of_owner | row))

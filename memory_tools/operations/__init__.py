@@ -1,10 +1,16 @@
 """The catalog: every operation, listed by hand, in the order in which doors show them."""
 
 from memory_tools.operation import by_name
+from memory_tools.operations.activity import note_activity
 from memory_tools.operations.configuration import (
     get_memory_configuration,
     reset_memory_configuration,
     set_memory_configuration,
+)
+from memory_tools.operations.conversation_memories import (
+    get_conversation_memory,
+    list_conversation_memories,
+    set_conversation_memory,
 )
 from memory_tools.operations.conversations import append_messages, list_conversations, list_messages
 from memory_tools.operations.document import (
@@ -46,6 +52,10 @@ CATALOG = by_name(
     append_messages,
     list_messages,
     list_conversations,
+    get_conversation_memory,
+    set_conversation_memory,
+    list_conversation_memories,
+    note_activity,
     list_pending_versions,
     get_pending_version,
     accept_pending_version,

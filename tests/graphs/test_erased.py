@@ -12,7 +12,8 @@ from graphs.update import build_update_graph, update_memory
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.directory import erase, find
+from storage.directory import find
+from storage.erase import erase
 from storage.errors import Erased
 from tests.graphs.agents import ADA, Run, asked, in_thread
 

@@ -14,7 +14,8 @@ from graphs.testing import ScriptedChatModel
 from graphs.voice import MemoryCall, memory_load_node, memory_store_node
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.directory import erase, find
+from storage.directory import find
+from storage.erase import erase
 from storage.identity import Identity
 from storage.tables import owners
 from tests.contents import Contents

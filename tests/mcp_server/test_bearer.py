@@ -15,7 +15,8 @@ from memory_tools.access import Principal, Scope
 from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.directory import erase, resolve
+from storage.directory import resolve
+from storage.erase import erase
 from storage.errors import DatabaseUnavailable
 from storage.identity import Identity
 from tests.mcp_server.conftest import UNPACED

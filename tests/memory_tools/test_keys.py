@@ -12,7 +12,8 @@ from memory_tools.access import TOKEN_LIMIT, Named, Principal, Scope, verified
 from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.directory import erase, resolve, unlink
+from storage.directory import resolve, unlink
+from storage.erase import erase
 from storage.errors import (
     DatabaseUnavailable,
     InsufficientScope,

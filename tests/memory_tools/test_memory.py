@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from memory_tools.memory import Memory, UserMemory
 from storage.database import Database
-from storage.directory import erase, find, unlink
+from storage.directory import find, unlink
+from storage.erase import erase
 from storage.errors import (
     Erased,
     IdempotencyKeyReused,

@@ -71,6 +71,13 @@ EXAMPLES: dict[str, list[Ask]] = {
     ],
     "list_messages": [{"conversation": "call-1"}, {"conversation": "call-1", "limit": 1, "after": 1}],
     "list_conversations": [{}, {"limit": 1, "after": "2100-01-01T00:00:00+00:00 01930000-0000-7000-8000-000000000000"}],
+    "get_conversation_memory": [{"conversation": "call-1"}],
+    "set_conversation_memory": [
+        {"conversation": "call-1", "data": {"summary": "They met again."}},
+        {"conversation": "call-1", "data": {}, "message_count": 1},
+    ],
+    "list_conversation_memories": [{}, {"limit": 1}],
+    "note_activity": [{}],
     "list_pending_versions": [{}, {"limit": 1}],
     "get_pending_version": [{"id": "PENDING"}],
     "accept_pending_version": [{"id": "PENDING"}],
@@ -102,6 +109,7 @@ def ada(operators_database: Database) -> UserMemory:
     person.items.set("prefs", "pace", "slow")
     person.profile.set("Likes tea.")
     person.conversations.append("call-1", [{"role": "user", "content": "hello"}, {"role": "tool", "content": [1]}])
+    person.conversation_memories.set("call-1", {"summary": "They met."})
     person.document.append({"summary": "Ada.", "facts": ["has a cat"]})
     person.document.append({"summary": "Ada.", "facts": ["has a cat"], "safety_notes": "Never mention the flood."})
     held = person.document.append({"summary": "Ada.", "facts": ["has a cat"]}, provenance=by_agent("loop"))

@@ -18,7 +18,8 @@ from storage.api_keys import (
     revoke_api_key,
 )
 from storage.database import Database
-from storage.directory import erase, find, link, require_one_person, resolve, unlink
+from storage.directory import find, link, require_one_person, resolve, unlink
+from storage.erase import erase
 from storage.errors import (
     DatabaseError,
     DatabaseUnavailable,

@@ -19,6 +19,7 @@ from storage import canonical as gate
 from storage.canonical import RAW_FACTOR, canonical, dumps, loads, parse
 from storage.errors import InvalidInput, InvalidJson, TooLarge
 from storage.limits import DEPTH_LIMIT, DOCUMENT_LIMIT, ITEM_LIMIT, NODE_LIMIT
+from tests.hostile import HALF, HOSTILE, NUL, OVER_64_BITS, TOO_DEEP
 
 
 def by_definition(value: Any) -> str:
@@ -92,133 +93,6 @@ def test_canonical_text_never_changes(value: Any, text: str) -> None:
     for source in (text, text.encode(), f" \t\r\n{text}\n"):
         assert by_definition(parse(source)) == text
     assert by_definition(loads(text)) == text
-
-
-DEEP = DEPTH_LIMIT + 1
-NOT_UTF8 = "not UTF-8"
-MALFORMED = "malformed JSON"
-OVER_64_BITS = "64 bits"
-OUT_OF_RANGE = "out of the range of a double"
-TWICE = "given twice"
-TOO_DEEP = "nested more than 64 deep"
-NUL = "NUL (U+0000)"
-HALF = "half of a surrogate pair"
-
-HOSTILE: list[tuple[bytes, str, str]] = [
-    (b"NaN", "NaN is no JSON number", ""),
-    (b"Infinity", "Infinity is no JSON number", ""),
-    (b"-Infinity", "-Infinity is no JSON number", ""),
-    (b'{"a":[0,NaN]}', "NaN is no JSON number", "/a/1"),
-    (b'{"a":{"b":-Infinity}}', "-Infinity is no JSON number", "/a/b"),
-    (b"1e400", OUT_OF_RANGE, ""),
-    (b"-1e400", OUT_OF_RANGE, ""),
-    (b'{"a":[1,{"b":1E400}]}', OUT_OF_RANGE, "/a/1/b"),
-    (b"[1e131071]", OUT_OF_RANGE, "/0"),
-    (b"[1e1000000]", OUT_OF_RANGE, "/0"),
-    (b"[0.0, 1e99999999999999999999]", OUT_OF_RANGE, "/1"),
-    (b"[1.8e308]", OUT_OF_RANGE, "/0"),
-    (b"[1e-400]", OUT_OF_RANGE, "/0"),
-    (b"[-1E-0400]", OUT_OF_RANGE, "/0"),
-    (b"[0." + b"0" * 400 + b"1]", OUT_OF_RANGE, "/0"),
-    (b"[0." + b"0" * 260 + b"1e-99]", OUT_OF_RANGE, "/0"),
-    (b"[" + b"9" * 400 + b".0]", OUT_OF_RANGE, "/0"),
-    (b"9223372036854775808", OVER_64_BITS, ""),
-    (b"-9223372036854775808", OVER_64_BITS, ""),
-    (b'{"id":18446744073709551615}', OVER_64_BITS, "/id"),
-    (b'{"id":18446744073709551616}', OVER_64_BITS, "/id"),
-    (b'{"id":-18446744073709551617}', OVER_64_BITS, "/id"),
-    (b"[1," + b"9" * 5_000 + b"]", OVER_64_BITS, "/1"),
-    (b"-" + b"9" * 100_000, OVER_64_BITS, ""),
-    (b'{"a":1,"a":1}', TWICE, "/a"),
-    (b'{"a":1,"b":{"c":2,"c":3}}', TWICE, "/b/c"),
-    (b'[{"a":1},{"a":1,"b":":","a":2}]', TWICE, "/1/a"),
-    (b'{"a":1,"\\u0061":2}', TWICE, "/a"),
-    (b'{"a":1,"a":1,"b":"\\u003a"}', TWICE, "/a"),
-    (b'{"a":{":":":"},"a":"::"}', TWICE, "/a"),
-    (b'{"a/b~c":1,"a/b~c":2}', TWICE, "/a~1b~0c"),
-    (b'{"":1,"":2}', TWICE, "/"),
-    ('{"é":1,"\\u00e9":2}'.encode(), TWICE, "/é"),
-    (b'{"__proto__":1,"__proto__":{}}', TWICE, "/__proto__"),
-    (b'"\\u0000"', NUL, ""),
-    (b'{"a":["x\\u0000y"]}', NUL, "/a/0"),
-    (b'{"a":{"k\\u0000":1}}', NUL, "/a"),
-    (b'{"\\u0000":1,"\\u0000":2}', NUL, ""),
-    (b'"\\ud800"', HALF, ""),
-    (b'{"a":"\\udc00"}', HALF, "/a"),
-    (b'["\\ud800\\ud800"]', HALF, "/0"),
-    (b'["\\udc00\\ud800"]', HALF, "/0"),
-    (b'["\\ud83d\\u0041"]', HALF, "/0"),
-    (b'{"\\ud800":1}', HALF, ""),
-    (b'{"a":{"\\udfff":1}}', HALF, "/a"),
-    (b'{"a":"\xed\xa0\x80"}', NOT_UTF8, "/a"),
-    (b'{"a":"\xff"}', NOT_UTF8, "/a"),
-    (b'["\xc0\xaf"]', NOT_UTF8, "/0"),
-    (b'["\xf4\x90\x80\x80"]', NOT_UTF8, "/0"),
-    (b'["ok","\xe2\x82"]', NOT_UTF8, "/1"),
-    (b'{"\xfe":1}', NOT_UTF8, ""),
-    (b"\x80", NOT_UTF8, ""),
-    (b'{"a":\x80}', NOT_UTF8, "/a"),
-    (b"\xef\xbb\xbf1", "byte order mark", ""),
-    (b"\xef\xbb\xbf", "byte order mark", ""),
-    ('{"a":1}'.encode("utf-16"), "looks like UTF-16", ""),
-    ('{"a":1}'.encode("utf-16-le"), "looks like UTF-16-LE", ""),
-    ('{"a":1}'.encode("utf-16-be"), "looks like UTF-16-BE", ""),
-    ('{"a":1}'.encode("utf-32"), "looks like UTF-32", ""),
-    ('{"a":1}'.encode("utf-32-be"), "looks like UTF-32-BE", ""),
-    (b"[" * DEEP + b"]" * DEEP, TOO_DEEP, "/0" * DEPTH_LIMIT),
-    (b'{"a":' * DEEP + b"1" + b"}" * DEEP, TOO_DEEP, "/a" * DEPTH_LIMIT),
-    (b"[" * 100_000, TOO_DEEP, "/0" * DEPTH_LIMIT),
-    (b"[" * 100_000 + b"]" * 100_000, TOO_DEEP, "/0" * DEPTH_LIMIT),
-    (b'{"a":' * 100_000, TOO_DEEP, "/a" * DEPTH_LIMIT),
-    (b'[1,{"a":' * 50_000, TOO_DEEP, "/1/a" * (DEPTH_LIMIT // 2)),
-    (b"", "found the end of the text", ""),
-    (b"  \n", "found the end of the text", ""),
-    (b"[", "found the end of the text", "/0"),
-    (b'{"a":', "found the end of the text", "/a"),
-    (b'{"a":[1,2', "expected a comma or the end of the array", "/a"),
-    (b'{"a":1', "expected a comma or the end of the object", ""),
-    (b'{"a":tru', MALFORMED, "/a"),
-    (b'["abc', "unterminated string", "/0"),
-    (b'["a\tb"]', "invalid control character", "/0"),
-    (b'["a\x00b"]', "invalid control character", "/0"),
-    (b'["a\nb"]', "invalid control character", "/0"),
-    (b'["\\x41"]', "escape", "/0"),
-    (b'["\\u12g4"]', "escape", "/0"),
-    (b'["\\u+123"]', "escape", "/0"),
-    (b"[1,]", "expected a value, found ']'", "/1"),
-    (b"[,1]", "expected a value, found ','", "/0"),
-    (b"[1 2]", "expected a comma or the end of the array", ""),
-    (b'{"a":1,}', "expected the name of a member", ""),
-    (b'{"a" 1}', "expected a colon", "/a"),
-    (b"{a:1}", "expected the name of a member", ""),
-    (b"{'a':1}", "expected the name of a member", ""),
-    (b"{1:2}", "expected the name of a member", ""),
-    (b"['a']", "expected a value, found", "/0"),
-    (b"[01]", "expected a comma or the end of the array", ""),
-    (b"[-]", MALFORMED, "/0"),
-    (b"[+1]", MALFORMED, "/0"),
-    (b"[.5]", MALFORMED, "/0"),
-    (b"[1.]", MALFORMED, ""),
-    (b"[1e]", MALFORMED, ""),
-    (b"[0x10]", MALFORMED, ""),
-    (b"[1_000]", MALFORMED, ""),
-    ("[١]".encode(), MALFORMED, "/0"),
-    (b"[1]]", "expected the end of the text", ""),
-    (b"1 2", "expected the end of the text", ""),
-    (b'{"a":1}{"a":1}', "expected the end of the text", ""),
-    (b"[1] // comment", "expected the end of the text", ""),
-    (b"/* comment */ 1", MALFORMED, ""),
-    (b"undefined", MALFORMED, ""),
-    (b"nulls", MALFORMED, ""),
-    (b"True", MALFORMED, ""),
-    (b"None", MALFORMED, ""),
-    (b"nan", MALFORMED, ""),
-    (b"[inf]", MALFORMED, "/0"),
-    (b"\x0b1", MALFORMED, ""),
-    (b"11\x00", "found '\\x00'", ""),
-    ("\xa01".encode(), MALFORMED, ""),
-    (b"[1]\x0c", MALFORMED, ""),
-]
 
 
 def refusal(call: Callable[[], object]) -> InvalidInput:

@@ -8,7 +8,8 @@ from uuid_utils.compat import uuid7
 
 from storage.conversations import NewMessage
 from storage.database import Database
-from storage.directory import Resolved, erase, find, link, require_one_person, resolve, searching, unlink
+from storage.directory import Resolved, find, link, require_one_person, resolve, searching, unlink
+from storage.erase import erase
 from storage.errors import Erased, IdentityConflict, NoIdentity, NotFound
 from storage.identity import Identity
 from storage.provenance import by_user

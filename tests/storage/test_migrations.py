@@ -27,7 +27,13 @@ CONSTRAINTS = """
 api_keys_digest_key UNIQUE (digest)
 api_keys_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 api_keys_pkey PRIMARY KEY (id)
+batches_idempotency_key_key UNIQUE (idempotency_key)
+batches_kind_due_at_key UNIQUE (kind, due_at)
+batches_pkey PRIMARY KEY (id)
 configurations_pkey PRIMARY KEY (organization_id, flow)
+conversation_memories_owner_id_conversation_id_fkey FOREIGN KEY (owner_id, conversation_id) REFERENCES conversations(owner_id, id)
+conversation_memories_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
+conversation_memories_pkey PRIMARY KEY (owner_id, conversation_id)
 conversations_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 conversations_owner_id_id_key UNIQUE (owner_id, id)
 conversations_owner_id_name_key UNIQUE (owner_id, name)
@@ -43,8 +49,11 @@ identities_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 identities_pkey PRIMARY KEY (organization_id, kind, value)
 items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 items_pkey PRIMARY KEY (owner_id, namespace, key)
-messages_owner_id_conversation_id_fkey FOREIGN KEY (owner_id, conversation_id) REFERENCES conversations(owner_id, id)
+jobs_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES batches(id)
+jobs_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
+jobs_pkey PRIMARY KEY (kind, subject_id)
 messages_owner_id_conversation_id_external_id_key UNIQUE (owner_id, conversation_id, external_id)
+messages_owner_id_conversation_id_fkey FOREIGN KEY (owner_id, conversation_id) REFERENCES conversations(owner_id, id)
 messages_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 messages_pkey PRIMARY KEY (owner_id, number)
 owners_pkey PRIMARY KEY (id)
@@ -52,19 +61,43 @@ pending_versions_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 pending_versions_pkey PRIMARY KEY (owner_id, id)
 profiles_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 profiles_pkey PRIMARY KEY (owner_id)
+publishing_pkey PRIMARY KEY (id)
+queue_messages_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 snapshots_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
 snapshots_pkey PRIMARY KEY (owner_id, version)
-"""
+"""  # noqa: E501 - one line for each
 
 CHECKS = {
-    "sqlite": ["identities_kind_check CHECK (kind IN ('user', 'phone'))"],
-    "postgresql": ["identities_kind_check CHECK ((kind = ANY (ARRAY['user'::text, 'phone'::text])))"],
+    "sqlite": [
+        "batches_kind_check CHECK (kind IN ('conversations', 'daily'))",
+        "identities_kind_check CHECK (kind IN ('user', 'phone'))",
+        "jobs_kind_check CHECK (kind IN ('conversation', 'person'))",
+        "jobs_state_check CHECK (state IN ('waiting', 'done', 'dead'))",
+        "publishing_one_row_check CHECK (id = 1)",
+    ],
+    "postgresql": [
+        "batches_kind_check CHECK ((kind = ANY (ARRAY['conversations'::text, 'daily'::text])))",
+        "identities_kind_check CHECK ((kind = ANY (ARRAY['user'::text, 'phone'::text])))",
+        "jobs_kind_check CHECK ((kind = ANY (ARRAY['conversation'::text, 'person'::text])))",
+        "jobs_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'done'::text, 'dead'::text])))",
+        "outbox_pkey PRIMARY KEY (id)",
+        "publishing_one_row_check CHECK ((id = 1))",
+        "queue_messages_pkey PRIMARY KEY (id)",
+    ],
 }
+"""What each database writes in its own words."""
 
 INDEXES = """
 CREATE INDEX api_keys_owner_id_idx ON api_keys (owner_id)
+CREATE INDEX conversations_not_remembered_idx ON conversations (last_message_at) WHERE message_count > remembered_count
 CREATE INDEX identities_owner_id_idx ON identities (owner_id)
+CREATE INDEX jobs_batch_id_idx ON jobs (batch_id)
+CREATE INDEX jobs_owner_id_idx ON jobs (owner_id)
+CREATE INDEX jobs_state_next_attempt_at_idx ON jobs (state, next_attempt_at)
+CREATE INDEX outbox_owner_id_idx ON outbox (owner_id)
 CREATE INDEX owners_survivor_id_idx ON owners (survivor_id)
+CREATE INDEX queue_messages_available_at_idx ON queue_messages (available_at)
+CREATE INDEX queue_messages_owner_id_id_idx ON queue_messages (owner_id, id)
 CREATE INDEX snapshots_checkpoints_idx ON snapshots (owner_id, created_at, version) WHERE checkpoint IS NOT NULL
 """
 """Those that stand for no key."""
@@ -73,8 +106,14 @@ POLICIES = """
 api_keys edit FOR ALL TO worker USING true WITH CHECK true
 api_keys resolve FOR SELECT TO resolver USING true
 api_keys wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+batches work FOR ALL TO worker USING true WITH CHECK true
 configurations edit FOR ALL TO worker USING true WITH CHECK true
 configurations resolve FOR SELECT TO resolver USING true
+conversation_memories add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())
+conversation_memories change FOR UPDATE TO app, worker USING (owner_id = bound_owner()) WITH CHECK (owner_id = bound_owner())
+conversation_memories read FOR SELECT TO app, worker USING (owner_id = ANY (bound_owners()))
+conversation_memories remove FOR DELETE TO app, worker USING (owner_id = ANY (bound_owners()))
+conversation_memories wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
 conversations add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())
 conversations change FOR UPDATE TO app, worker USING (owner_id = bound_owner()) WITH CHECK (owner_id = bound_owner())
 conversations read FOR SELECT TO app USING (owner_id = ANY (bound_owners()))
@@ -105,9 +144,14 @@ items change FOR UPDATE TO app, worker USING (owner_id = bound_owner()) WITH CHE
 items read FOR SELECT TO app, worker USING (owner_id = ANY (bound_owners()))
 items remove FOR DELETE TO app, worker USING (owner_id = ANY (bound_owners()))
 items wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+jobs wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+jobs work FOR ALL TO worker USING true WITH CHECK true
 messages add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())
 messages read FOR SELECT TO app, worker USING (owner_id = ANY (bound_owners()))
 messages wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+outbox record FOR INSERT TO resolver WITH CHECK true
+outbox wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+outbox work FOR ALL TO worker USING true WITH CHECK true
 owners change FOR UPDATE TO app, worker USING (id = bound_owner()) WITH CHECK (id = bound_owner())
 owners read FOR SELECT TO app USING (survivor_id = bound_owner())
 owners resolve FOR ALL TO resolver USING true WITH CHECK true
@@ -123,10 +167,15 @@ profiles change FOR UPDATE TO app, worker USING (owner_id = bound_owner()) WITH 
 profiles read FOR SELECT TO app, worker USING (owner_id = ANY (bound_owners()))
 profiles remove FOR DELETE TO app, worker USING (owner_id = ANY (bound_owners()))
 profiles wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+publishing read FOR SELECT TO eraser, resolver USING true
+publishing work FOR ALL TO worker USING true WITH CHECK true
+queue_messages add FOR INSERT TO app WITH CHECK (owner_id = bound_owner())
+queue_messages wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
+queue_messages work FOR ALL TO worker USING true WITH CHECK true
 snapshots add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())
 snapshots read FOR SELECT TO app, worker USING (owner_id = ANY (bound_owners()))
 snapshots wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
-"""
+"""  # noqa: E501 - one line for each
 
 
 @pytest.fixture

@@ -19,12 +19,13 @@ from psycopg.pq import TransactionStatus
 from storage.api_keys import create_api_key
 from storage.configuration import set_configuration
 from storage.database import Database
-from storage.directory import erase, resolve
+from storage.directory import resolve
+from storage.erase import erase
 from storage.identity import Identity
 from storage.tables import CONTENT, metadata
 from tests.attacks import READS, SHAPES, Shape, statements
 from tests.contents import Contents
-from tests.people import furnish
+from tests.people import furnish, give_work
 
 MARKS = ("alice-", "secret")
 """Every row of Ada, who goes by alice here, holds one of them; no attack does, and no UUID: `ada-` would be in some."""
@@ -76,6 +77,8 @@ def scene(database: Database, operators_database: Database, database_url: str, s
     furnish(database, bob, "bob", "own")
     give_key(operators_database, "alice-digest", ADA)
     give_key(operators_database, "bobs-digest", Identity.of(user="bob"))
+    give_work(superuser, ada, "alice")
+    give_work(superuser, bob, "bob")
     erase(database, eve)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")

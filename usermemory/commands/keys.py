@@ -29,8 +29,8 @@ from usermemory.commands.visible import visible
 def command() -> None:
     """Make and revoke API keys for those who ask over HTTP.
 
-    A key opens the memory of one person, or with --act-as that of whomever a request names in one organization. On
-    PostgreSQL keys are made, listed and revoked with the worker's URL.
+    A key opens the memory of one person, or with --act-as or --operate that of whomever a request names in one
+    organization. On PostgreSQL keys are made, listed and revoked with the worker's URL.
     """
 
 
@@ -39,12 +39,14 @@ def command() -> None:
         "usermemory keys create --user ada --scope memory:read --name dashboard",
         "usermemory keys create --phone +12025550123 --expires 30",
         "usermemory keys create --act-as --organization acme --name telephony",
+        "usermemory keys create --operate --organization acme --expires 7 --name support",
     )
 )
 @click.option("--user", metavar="ID", help="The user id of the person whose key it is.")
 @click.option("--phone", metavar="NUMBER", help="The phone number; beside a user id it decides nothing.")
 @click.option("--region", metavar="CODE", help="The country (ISO 3166) of a phone number without a country code.")
 @click.option("--act-as", is_flag=True, help="Nobody's: each request names the person, in the organization.")
+@click.option("--operate", is_flag=True, help="Nobody's: an operator's, for the people of the organization it names.")
 @click.option(
     "--scope",
     "scopes",
@@ -65,6 +67,7 @@ def create(
     phone: str | None,
     region: str | None,
     act_as: bool,
+    operate: bool,
     scopes: Sequence[str],
     expires: int | None,
     name: str | None,
@@ -75,15 +78,15 @@ def create(
     Whose it is has to be said here: USERMEMORY_USER and USERMEMORY_PHONE do not count. A person nobody knows yet is
     made, and a key goes when its person is erased.
     """
-    if user is None and phone is None and not act_as:
-        raise NoIdentity("Nobody was named: give --user, --phone, or --act-as.")
-    wanted = (*(scopes or READ_AND_WRITE), *((Scope.ACT_AS,) if act_as else ()))
+    if user is None and phone is None and not act_as and not operate:
+        raise NoIdentity("Nobody was named: give --user, --phone, --act-as, or --operate.")
+    naming = [scope for scope, wanted in ((Scope.ACT_AS, act_as), (Scope.OPERATE, operate)) if wanted]
     with Memory.open(url, through="cli", default_region=region) as memory:
         made = ApiKeys(memory).create(
             organization=organization,
             user=user,
             phone=phone,
-            scopes=wanted,
+            scopes=(*(scopes or READ_AND_WRITE), *naming),
             expires_in=None if expires is None else timedelta(days=expires),
             name=name,
         )

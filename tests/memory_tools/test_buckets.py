@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.buckets import Buckets, Pace
+from memory_tools.buckets import Buckets, Pace
 from storage.errors import InvalidInput
 
 

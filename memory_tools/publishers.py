@@ -1,0 +1,69 @@
+"""Publishers: who is told of events in memory: Redis, a webhook, or nobody."""
+
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from storage.canonical import dumps
+from storage.errors import InvalidInput
+from storage.outbox import Event
+
+NOBODY: Final = "none"
+"""What stands in the place of a URL where nobody is told."""
+
+
+class PublishFailed(Exception):
+    """The event was not delivered, so it stays in the outbox. The message holds neither a secret nor an address."""
+
+
+class Publisher(Protocol):
+    """Tells somebody of events. `memory_tools/relay.py` calls it from one thread, with one event after the other."""
+
+    def publish(self, event: Event) -> None:
+        """Return once the event was delivered; raise PublishFailed where it was not. It takes a few seconds at most."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def open_publisher(spec: str | None, secret: str | None = None) -> Publisher | None:
+    """Return who is told of events at the URL `spec`; None for None and for `none`.
+
+    `redis://` and `rediss://` publish on the channel `user-updates`; `https://` and `http://` are a webhook, whose
+    requests are signed with `secret`. Nothing is connected to yet. Raises InvalidInput, which does not repeat the URL,
+    for any other, for a webhook without a secret, and where the extra `redis` is not installed.
+    """
+    if spec is None or spec == NOBODY:
+        return None
+    scheme = _scheme(spec)
+    if scheme in ("redis", "rediss"):
+        from memory_tools.redis_publisher import RedisPublisher  # noqa: PLC0415 - an extra
+
+        return RedisPublisher(spec)
+    if scheme in ("http", "https"):
+        from memory_tools.webhook import Webhook  # noqa: PLC0415 - http.client and ssl, for whoever has a webhook
+
+        return Webhook(spec, secret)
+    raise InvalidInput("events are published to redis://..., rediss://..., a webhook at https://..., or none")
+
+
+def message(event: Event) -> str:
+    """Return the JSON text that everybody is told, as canonical as what is stored."""
+    return dumps(
+        {
+            "id": event.id,
+            "event": event.event,
+            "userId": event.user,
+            "owner": str(event.owner),
+            "organization": event.organization,
+            "changed": event.changed,
+            "version": event.version,
+            "at": event.at.isoformat(),
+        }
+    )
+
+
+def _scheme(spec: str) -> str:
+    try:
+        return urlsplit(spec).scheme
+    except ValueError:  # it quotes the host, and a URL may hold a password
+        raise InvalidInput("the URL that events are published to cannot be read") from None

@@ -1,0 +1,278 @@
+"""Batches: jobs that were begun together, and what became of them in sums."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+import sqlalchemy as sa
+from uuid_utils.compat import uuid7
+
+from storage.database import Database
+from storage.dialect import InsertIfNew, insert_if_new
+from storage.eligible import Found
+from storage.errors import IdempotencyKeyReused, InvalidInput, NotFound
+from storage.job_store import ENDED, JobKind, count, sum_of_ended
+from storage.moment import checked_moment
+from storage.names import check_name
+from storage.page import Page, page_size
+from storage.tables import batches, jobs, owners
+from storage.unbound import unbound
+
+BatchKind: TypeAlias = Literal["conversations", "daily"]
+
+JOB_KINDS: Final[Mapping[str, JobKind]] = {"conversations": "conversation", "daily": "person"}
+"""What the jobs of a batch are about."""
+
+UNSENT_AFTER: Final = timedelta(minutes=1)
+"""How long a batch may be opened before whoever opened it counts as gone, and its messages are sent by another."""
+
+_AT_ONCE: Final = 1_000
+"""Jobs named by one statement."""
+
+Send: TypeAlias = Callable[[sa.Connection, Sequence[Found]], None]
+"""Sends the messages of a batch in the transaction that opens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was to be done, and what has become of it so far."""
+
+    id: UUID
+    kind: BatchKind
+    organization: str | None
+    """Whose conversations or people were meant; None for everybody's."""
+
+    due_at: datetime | None
+    idempotency_key: str | None
+    total: int
+    updated: int
+    unchanged: int
+    held: int
+    skipped: int
+    """What needed nothing any more: not eligible, erased, or taken up by a later batch."""
+
+    failed: int
+    """What failed for good. One that an operator has tried again counts in no batch."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_micros: int
+    """Millionths of the currency that prices are given in."""
+
+    created_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def waiting(self) -> int:
+        """How many of its jobs have not ended."""
+        ended: Iterator[int] = (getattr(self, name) for name in ENDED)
+        return self.total - sum(ended)
+
+
+def open_batch(
+    database: Database,
+    kind: BatchKind,
+    subjects: Sequence[Found],
+    *,
+    due_at: datetime | None = None,
+    organization: str | None = None,
+    idempotency_key: str | None = None,
+    found_at: datetime | None = None,
+    send: Send | None = None,
+) -> Batch | None:
+    """Open a batch with one waiting job for each subject, all in one transaction; `send` is called in it.
+
+    A job that waited for an earlier batch goes over to this one, where its attempts still count, and counts as skipped
+    in the earlier one. One that a worker is busy with stays where it is; so does a conversation's that another batch
+    has taken since `found_at`, when these subjects were looked for.
+
+    Returns None where the due time or the key was claimed before, and where a batch of conversations would have no
+    job; a daily one without any is finished at once.
+
+    Raises Erased where one of the people is gone: look again for who there is. On PostgreSQL it needs the worker's URL.
+    """
+    batch_id, now = uuid7(), database.clock()
+    row = {
+        "id": batch_id,
+        "kind": kind,
+        "organization_id": organization,
+        "due_at": None if due_at is None else checked_moment(due_at),
+        "idempotency_key": _kept_key(kind, organization, idempotency_key),
+        "created_at": now,
+    }
+    with unbound(database) as connection:
+        if not insert_if_new(connection.execute, batches, row):
+            return None
+        taken = _take_up(connection, batch_id, JOB_KINDS[kind], subjects, now, found_at)
+        if not taken and kind == "conversations":
+            connection.execute(sa.delete(batches).where(batches.c.id == batch_id))
+            return None
+        if send is not None and taken:
+            send(connection, taken)
+        sent_at = now if send is not None or not taken else None
+        values = {"total": len(taken), "sent_at": sent_at, "finished_at": None if taken else now}
+        connection.execute(sa.update(batches).where(batches.c.id == batch_id).values(values))
+        return _read(connection, batch_id)
+
+
+def earlier_batch(
+    database: Database, kind: BatchKind, idempotency_key: str, *, organization: str | None, due_at: datetime | None
+) -> Batch | None:
+    """Return the batch that was opened under the key, which counts within a kind and an organization.
+
+    Raises IdempotencyKeyReused where it was opened for another due time.
+    """
+    key = _kept_key(kind, organization, idempotency_key)
+    with database.connection() as connection:
+        row = connection.execute(sa.select(batches).where(batches.c.idempotency_key == key)).one_or_none()
+    if row is not None and row.due_at != due_at:
+        raise IdempotencyKeyReused("the idempotency key was used before, for another due time")
+    return None if row is None else _batch(row)
+
+
+def mark_sent(database: Database, batch_id: UUID) -> None:
+    """Note that the messages of a batch are in the queue."""
+    unsent_one = sa.update(batches).where(batches.c.id == batch_id, batches.c.sent_at.is_(None))
+    with database.connection() as connection:
+        connection.execute(unsent_one.values(sent_at=database.clock()))
+
+
+def unsent(database: Database, *, for_longer_than: timedelta = UNSENT_AFTER) -> list[Batch]:
+    """Return the batches whose messages nobody has sent for so long, oldest first."""
+    old = batches.c.created_at <= database.clock() - for_longer_than
+    wanted = sa.select(batches).where(batches.c.sent_at.is_(None), old).order_by(batches.c.id)
+    with database.connection() as connection:
+        return [_batch(row) for row in connection.execute(wanted)]
+
+
+def waiting_subjects(database: Database, batch_id: UUID) -> list[Found]:
+    """Return what the jobs of a batch are about that have not ended."""
+    wanted = (
+        sa.select(jobs.c.subject_id, owners.c.id, owners.c.organization_id)
+        .join(owners, owners.c.id == jobs.c.owner_id)
+        .where(jobs.c.batch_id == batch_id, jobs.c.state == "waiting")
+        .order_by(jobs.c.subject_id)
+    )
+    with database.connection() as connection:
+        return [Found(*row) for row in connection.execute(wanted)]
+
+
+def get_batch(database: Database, batch_id: UUID) -> Batch:
+    """Return a batch; raises NotFound where there is no such batch. On PostgreSQL it needs the worker's URL."""
+    with database.connection() as connection:
+        return _read(connection, batch_id)
+
+
+def list_batches(
+    database: Database, *, organization: str | None = None, limit: int = 20, after: str | None = None
+) -> Page[Batch, str]:
+    """Return the batches, newest first, those behind the id `after`. On PostgreSQL it needs the worker's URL."""
+    wanted = sa.select(batches).order_by(batches.c.id.desc()).limit(page_size(limit) + 1)
+    if organization is not None:
+        wanted = wanted.where(batches.c.organization_id == organization)
+    if after is not None:
+        try:
+            wanted = wanted.where(batches.c.id < UUID(after))
+        except ValueError:
+            raise InvalidInput("`after` is not the id of a batch") from None
+    with database.connection() as connection:
+        rows = connection.execute(wanted).all()
+    found = tuple(map(_batch, rows[:limit]))
+    return Page(found, str(found[-1].id) if len(rows) > limit else None)
+
+
+def settle_batches(database: Database) -> None:
+    """Finish the batches of which nothing waits any more: who was erased took the jobs along, which were skipped."""
+    waits = sa.exists().where(jobs.c.batch_id == batches.c.id, jobs.c.state == "waiting")
+    over = sa.and_(batches.c.finished_at.is_(None), sa.not_(waits))
+    values = {"skipped": batches.c.skipped + batches.c.total - sum_of_ended(), "finished_at": database.clock()}
+    with database.connection() as connection:
+        if connection.execute(sa.select(batches.c.id).where(over).limit(1)).one_or_none() is not None:
+            connection.execute(sa.update(batches).where(over).values(values))
+
+
+def _take_up(
+    connection: sa.Connection,
+    batch_id: UUID,
+    kind: JobKind,
+    subjects: Sequence[Found],
+    now: datetime,
+    found_at: datetime | None,
+) -> list[Found]:
+    """Let the jobs belong to the batch, and return the subjects of those that do now."""
+    overtaken: Counter[UUID] = Counter()
+    taken: list[Found] = []
+    common = {"kind": kind, "batch_id": batch_id, "state": "waiting", "created_at": now, "updated_at": now}
+    ordered = sorted({each.id: each for each in subjects}.values(), key=lambda each: each.id)  # as everybody locks
+    for some in _chunks(ordered):
+        new = [common | {"subject_id": each.id, "owner_id": each.owner} for each in some]
+        connection.execute(InsertIfNew(jobs), new)
+        these = sa.select(jobs).where(jobs.c.kind == kind, jobs.c.subject_id.in_([each.id for each in some]))
+        rows = {row.subject_id: row for row in connection.execute(these.order_by(jobs.c.subject_id).with_for_update())}
+        since = found_at if kind == "conversation" else None
+        ours = [each for each in some if not _stays(rows[each.id], batch_id, now, since)]
+        earlier = [rows[each.id] for each in ours if rows[each.id].batch_id != batch_id]
+        overtaken.update(row.batch_id for row in earlier if row.state == "waiting" and row.batch_id is not None)
+        again = sa.and_(jobs.c.kind == kind, jobs.c.subject_id.in_([row.subject_id for row in earlier]))
+        connection.execute(sa.update(jobs).where(again).values(_anew(batch_id, now)))
+        taken += ours
+    for earlier_id in sorted(overtaken):
+        count(connection.execute, earlier_id, now, {"skipped": overtaken[earlier_id]})
+    return taken
+
+
+def _stays(job: Any, batch_id: UUID, now: datetime, found_at: datetime | None) -> bool:
+    """Whether a job is left to those who have it."""
+    if job.batch_id == batch_id or job.state != "waiting":
+        return False
+    leased = job.leased_until is not None and job.leased_until > now
+    return leased or (found_at is not None and job.created_at >= found_at)
+
+
+def _anew(batch_id: UUID | None, now: datetime) -> dict[str, Any]:
+    """Return a job as it begins again. What was tried in vain, or began and never ended, still counts."""
+    in_vain = jobs.c.attempts + sa.case((jobs.c.lease_token.is_(None), 0), else_=1)
+    return {
+        "batch_id": batch_id,
+        "state": "waiting",
+        "outcome": None,
+        "attempts": sa.case((jobs.c.state == "waiting", in_vain), else_=0),
+        "next_attempt_at": None,
+        "lease_token": None,
+        "leased_until": None,
+        "error": None,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _chunks(subjects: Sequence[Found]) -> Iterator[Sequence[Found]]:
+    for start in range(0, len(subjects), _AT_ONCE):
+        yield subjects[start : start + _AT_ONCE]
+
+
+def _kept_key(kind: BatchKind, organization: str | None, key: str | None) -> str | None:
+    """Return the key as it is kept: two organizations, or two kinds of batches, may use the same."""
+    return None if key is None else "\n".join((kind, organization or "", check_name(key, "idempotency key")))
+
+
+def _read(connection: sa.Connection, batch_id: UUID) -> Batch:
+    row = connection.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such batch")
+    return _batch(row)
+
+
+def _batch(row: Any) -> Batch:
+    """Return a batch; the columns have its names, but for two."""
+    members = row._mapping
+    same = {each.name: members[each.name] for each in fields(Batch) if each.name in members}
+    key = row.idempotency_key
+    given = None if key is None else key.rpartition("\n")[2]
+    return Batch(**same | {"organization": row.organization_id, "idempotency_key": given})

@@ -1,0 +1,127 @@
+"""Eligible: which conversations have ended without being remembered, and which people were active."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.tables import conversations, jobs, owners
+
+INACTIVE_FOR: Final = timedelta(hours=2)
+"""How long nothing was said in a conversation that counts as ended, where nobody says otherwise (seed 003)."""
+
+ON_ITS_WAY: Final = timedelta(hours=1)
+"""How long a job may be on its way through the queue before its message counts as lost."""
+
+
+NOTED_ONCE_IN: Final = timedelta(hours=1)
+"""What else somebody did is noted once in each hour of the clock, so they may have been active so much later."""
+
+LEFT_ALONE: Final = timedelta(hours=24)
+"""How long a conversation is left alone that a worker was not to remember, such as where memory is switched off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A conversation or a person for whom there may be something to do."""
+
+    id: UUID
+    owner: UUID
+    """The person, who is meant by the id itself where it is no conversation's."""
+
+    organization: str
+
+
+def ended_conversations(
+    database: Database, *, inactive_for: timedelta, organization: str | None = None, limit: int | None = None
+) -> list[Found]:
+    """Return the conversations in which nothing was said for so long and something is not remembered, oldest first.
+
+    Left out are those that somebody works on or is about to: in work, on their way through the queue for less than
+    ON_ITS_WAY, or waiting for their next attempt; until something new is said, those that are dead, and for LEFT_ALONE
+    those that a worker skipped; and those of people who were merged into others, where nothing can be written any more.
+    On PostgreSQL it needs the worker's URL.
+    """
+    now = database.clock()
+    wanted = (
+        sa.select(conversations.c.id, owners.c.id, owners.c.organization_id)
+        .join(owners, owners.c.id == conversations.c.owner_id)
+        .join(jobs, _is_job("conversation", conversations.c.id), isouter=True)
+        .where(has_ended(now, inactive_for), owners.c.survivor_id == owners.c.id)
+        .where(sa.or_(jobs.c.state.is_(None), sa.not_(_is_taken_care_of(now))))
+        .order_by(conversations.c.last_message_at, conversations.c.id)
+        .limit(limit)
+    )
+    return _found(database, wanted if organization is None else wanted.where(owners.c.organization_id == organization))
+
+
+def active_people(database: Database, *, since: datetime, organization: str | None = None) -> list[Found]:
+    """Return the people of whom something was kept, or whom the host called active, at `since` or later.
+
+    Who was merged into another counts as the other. On PostgreSQL it needs the worker's URL.
+    """
+    person = owners.alias("person")
+    active = sa.or_(owners.c.last_interaction_at >= since, owners.c.last_active_at >= since - NOTED_ONCE_IN)
+    wanted = (
+        sa.select(person.c.id, person.c.id.label("owner"), person.c.organization_id)
+        .select_from(owners.join(person, person.c.id == owners.c.survivor_id))
+        .where(active)
+        .distinct()
+        .order_by(person.c.id)
+    )
+    return _found(database, wanted if organization is None else wanted.where(person.c.organization_id == organization))
+
+
+def conversation_found(database: Database, conversation_id: UUID) -> Found | None:
+    """Return whose conversation it is, whether it has ended or not; None where there is no such conversation.
+
+    On PostgreSQL it needs the worker's URL.
+    """
+    person = owners.alias("person")
+    wanted = (
+        sa.select(conversations.c.id, person.c.id, person.c.organization_id)
+        .join(owners, owners.c.id == conversations.c.owner_id)
+        .join(person, person.c.id == owners.c.survivor_id)
+        .where(conversations.c.id == conversation_id)
+    )
+    return next(iter(_found(database, wanted)), None)
+
+
+def has_ended(now: datetime, inactive_for: timedelta) -> sa.ColumnElement[bool]:
+    """Return the condition that a conversation is eligible: it ended, and its memory does not cover all of it."""
+    return sa.and_(
+        conversations.c.message_count > conversations.c.remembered_count,
+        conversations.c.last_message_at <= now - inactive_for,
+    )
+
+
+def _is_job(kind: str, subject: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(jobs.c.kind == kind, jobs.c.subject_id == subject)
+
+
+def _is_taken_care_of(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that a conversation's job is at work, will be soon, or has failed for good."""
+    nowhere_else = jobs.c.next_attempt_at.is_(None) & jobs.c.leased_until.is_(None)
+    busy = sa.or_(
+        sa.func.coalesce(jobs.c.leased_until > now, sa.false()),
+        sa.func.coalesce(jobs.c.next_attempt_at > now, sa.false()),
+        sa.and_(nowhere_else, jobs.c.updated_at > now - ON_ITS_WAY),
+    )
+    skipped = sa.and_(
+        jobs.c.state == "done",
+        sa.func.coalesce(jobs.c.outcome == "skipped", sa.false()),
+        jobs.c.error.is_(None),  # else it was not eligible when a worker came to it, which may be over by now
+        jobs.c.updated_at > now - LEFT_ALONE,
+    )
+    nothing_new = conversations.c.updated_at <= jobs.c.updated_at
+    return sa.or_(
+        sa.and_(jobs.c.state == "waiting", busy), sa.and_(sa.or_(jobs.c.state == "dead", skipped), nothing_new)
+    )
+
+
+def _found(database: Database, wanted: sa.Select[Any]) -> list[Found]:
+    with database.connection() as connection:
+        return [Found(*row) for row in connection.execute(wanted)]

@@ -1,0 +1,236 @@
+"""Jobs: what is to be done about one conversation or one person, how it ended, and how often it failed.
+
+A job waits in one of three ways: on its way through the queue, in work (`storage/leases.py`), or for its next attempt.
+Rows hold ids, counters, times and codes, never what anybody said. On PostgreSQL everything here needs the worker's URL.
+"""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.eligible import ON_ITS_WAY
+from storage.errors import InvalidInput, NotFound
+from storage.job_store import (
+    FREED,
+    JobKind,
+    JobStore,
+    Lease,
+    LeaseLost,
+    Outcome,
+    count,
+    held,
+    job_of,
+    spent,
+    sums,
+)
+from storage.leases import ATTEMPTS, Busy, NotEligible, extend, lease
+from storage.page import Page, page_size
+from storage.provenance import TokenUsage
+from storage.tables import jobs
+from storage.unbound import unbound
+
+__all__ = [
+    "ATTEMPTS",
+    "Busy",
+    "Due",
+    "Job",
+    "JobKind",
+    "JobStore",
+    "Lease",
+    "LeaseLost",
+    "NotEligible",
+    "Outcome",
+    "dead_jobs",
+    "due_retries",
+    "extend",
+    "fail",
+    "get_job",
+    "lease",
+    "pause",
+    "put_back",
+    "retry",
+]
+
+FIRST_PAUSE: Final = timedelta(minutes=1)
+"""How long a job waits that failed for the first time."""
+
+PAUSE_GROWTH: Final = 4
+"""How many times longer it waits after each further failure."""
+
+LONGEST_PAUSE: Final = timedelta(hours=6)
+"""How long a job waits between two attempts at the most."""
+
+SHORTEST_SHARE: Final = 0.75
+"""Of its pause, what a job waits at least: what failed together does not come back together."""
+
+UNEXPECTED: Final = "unexpected"
+"""The error of a job that failed with something that is no code."""
+
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+Due: TypeAlias = tuple[JobKind, UUID, UUID]
+"""A job that is to be tried again: its kind, its subject, and whose it is."""
+
+SendAgain: TypeAlias = Callable[[sa.Connection, Sequence[Due]], None]
+"""Sends the messages of jobs in the transaction that claims them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is on record about a job."""
+
+    kind: JobKind
+    subject: UUID
+    """The id of the conversation or of the person."""
+
+    owner: UUID
+    batch: UUID | None
+    state: str
+    """`waiting`, `done` or `dead`."""
+
+    outcome: Outcome | None
+    attempts: int
+    """How often it failed, or was begun and never ended."""
+
+    next_attempt_at: datetime | None
+    leased_until: datetime | None
+    error: str | None
+    """The code of what went wrong last, or of why nothing was to be done."""
+
+    input_tokens: int
+    output_tokens: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def fail(
+    database: Database,
+    lease: Lease,
+    error: str,
+    *,
+    attempts: int = ATTEMPTS,
+    tokens: TokenUsage | None = None,
+    cost_micros: int = 0,
+) -> Job | None:
+    """Let a job wait for its next attempt, or be dead after `attempts`; return it, or None where the lease was lost.
+
+    `error` is a stable code; anything else is kept as UNEXPECTED, because messages may quote what was said.
+    """
+    now, in_vain = database.clock(), lease.attempts + 1
+    dead = in_vain >= attempts
+    values = spent(tokens) | FREED
+    values |= {
+        "state": "dead" if dead else "waiting",
+        "attempts": in_vain,
+        "next_attempt_at": None if dead else now + pause(in_vain),
+        "error": error if _CODE.fullmatch(error) else UNEXPECTED,
+        "updated_at": now,
+    }
+    with unbound(database) as connection:
+        changed = sa.update(jobs).where(*held(lease)).values(values).returning(*jobs.c)
+        row = connection.execute(changed).one_or_none()
+        if row is None:
+            return None
+        count(connection.execute, row.batch_id, now, {"failed": int(dead), "cost_micros": cost_micros} | sums(tokens))
+        return _job(row)
+
+
+def pause(in_vain: int) -> timedelta:
+    """Return how long a job waits that was tried so often: about 1, 4, 16, 64 ... minutes, a random share less."""
+    longest: timedelta = min(FIRST_PAUSE * PAUSE_GROWTH ** min(in_vain - 1, 10), LONGEST_PAUSE)
+    return longest * random.uniform(SHORTEST_SHARE, 1)
+
+
+def due_retries(database: Database, limit: int = 100, *, send: SendAgain | None = None) -> list[Due]:
+    """Return jobs that are to be tried again, and claim them: nobody else is told the same until ON_ITS_WAY is over.
+
+    Those are the jobs whose next attempt is due, whose worker let the lease run out, or whose message was lost. `send`
+    is called with them in the transaction that claims them.
+    """
+    now = database.clock()
+    lost = sa.and_(
+        jobs.c.next_attempt_at.is_(None), jobs.c.leased_until.is_(None), jobs.c.updated_at <= now - ON_ITS_WAY
+    )
+    due = sa.or_(jobs.c.next_attempt_at <= now, jobs.c.leased_until <= now, lost)
+    wanted = sa.select(jobs.c.kind, jobs.c.subject_id, jobs.c.owner_id).where(jobs.c.state == "waiting", due)
+    ordered = wanted.order_by(jobs.c.kind, jobs.c.subject_id).limit(limit)
+    with database.connection() as connection:
+        if connection.execute(ordered.limit(1)).one_or_none() is None:  # to look often must keep no writer waiting
+            return []
+    with unbound(database) as connection:
+        found: list[Due] = [(*row,) for row in connection.execute(ordered.with_for_update(skip_locked=True))]
+        for kind, subject, _ in found:
+            # The token stays: it tells whoever takes the job next that it was begun before.
+            claimed = {"next_attempt_at": None, "leased_until": None, "updated_at": now}
+            connection.execute(sa.update(jobs).where(*job_of(kind, subject)).values(claimed))
+        if send is not None and found:
+            send(connection, found)
+    return found
+
+
+def put_back(database: Database, due: Sequence[Due]) -> None:
+    """Let jobs be due again that were claimed and could not be sent."""
+    now = database.clock()
+    with unbound(database) as connection:
+        for kind, subject, _ in due:
+            unsent = jobs.c.leased_until.is_(None) & jobs.c.next_attempt_at.is_(None) & (jobs.c.state == "waiting")
+            connection.execute(sa.update(jobs).where(*job_of(kind, subject), unsent).values(next_attempt_at=now))
+
+
+def retry(database: Database, kind: JobKind, subject: UUID) -> Job:
+    """Let a dead job be tried again, as if never before; raises NotFound where there is none. An operator's act.
+
+    It stays counted as failed in the batch in which it died, and counts in no other.
+    """
+    now = database.clock()
+    values = {"state": "waiting", "attempts": 0, "next_attempt_at": now, "batch_id": None, "updated_at": now}
+    dead = sa.update(jobs).where(*job_of(kind, subject), jobs.c.state == "dead")
+    with database.connection() as connection:
+        row = connection.execute(dead.values(values).returning(*jobs.c)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such dead job")
+    return _job(row)
+
+
+def get_job(database: Database, kind: JobKind, subject: UUID) -> Job:
+    """Return what is on record; raises NotFound where there never was such a job."""
+    with database.connection() as connection:
+        row = connection.execute(sa.select(jobs).where(*job_of(kind, subject))).one_or_none()
+    if row is None:
+        raise NotFound("there is no such job")
+    return _job(row)
+
+
+def dead_jobs(
+    database: Database, *, limit: int = 100, after: tuple[str, str] | None = None
+) -> Page[Job, tuple[str, str]]:
+    """Return the jobs that failed for good, by kind and subject, those behind `after`, which is both."""
+    wanted = sa.select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.kind, jobs.c.subject_id)
+    if after is not None:
+        place = sa.tuple_(jobs.c.kind, jobs.c.subject_id)
+        wanted = wanted.where(place > sa.tuple_(sa.literal(after[0], jobs.c.kind.type), _id(after[1])))
+    with database.connection() as connection:
+        rows = connection.execute(wanted.limit(page_size(limit) + 1)).all()
+    found = tuple(map(_job, rows[:limit]))
+    return Page(found, (found[-1].kind, str(found[-1].subject)) if len(rows) > limit else None)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput("`after` is not what a page gave as its `next`") from None
+
+
+def _job(row: Any) -> Job:
+    """Return a job; the columns have its names, but for three."""
+    members = row._mapping
+    same = {each.name: members[each.name] for each in fields(Job) if each.name in members}
+    return Job(**same, subject=row.subject_id, owner=row.owner_id, batch=row.batch_id)

@@ -1,0 +1,162 @@
+"""Leases: a job belongs to one worker at a time, until it is done, given back, or its time has run out.
+
+A lease that ran out counts as an attempt that failed: whoever kills each worker must not do so for ever. On PostgreSQL
+everything here needs the worker's URL.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.dialect import insert_if_new
+from storage.eligible import INACTIVE_FOR, has_ended
+from storage.errors import Erased
+from storage.job_store import FREED, JobKind, Lease, count, held, job_of
+from storage.tables import conversations, jobs, owners
+from storage.unbound import unbound
+
+ATTEMPTS: Final = 5
+"""How often a job is tried before it is dead, where nobody says otherwise."""
+
+ABANDONED: Final = "abandoned"
+"""The error of a job whose workers ended without a word."""
+
+GONE: Final = "gone"
+"""Nobody has this conversation, or is this person, any more."""
+
+NOT_ENDED: Final = "not_ended"
+"""Something was said in the conversation not long ago, or it is remembered already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A job that somebody does already, or that waits for its next attempt."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotEligible:
+    """A subject about which nothing is to be done (any more)."""
+
+    reason: str
+    """GONE, NOT_ENDED, or how the job ended: `done` or `dead`."""
+
+
+def lease(
+    database: Database,
+    kind: JobKind,
+    subject: UUID,
+    *,
+    seconds: float,
+    inactive_for: timedelta = INACTIVE_FOR,
+    attempts: int = ATTEMPTS,
+) -> Lease | Busy | NotEligible:
+    """Take a job for so many seconds; of any number who try at once one gets it.
+
+    Whether a conversation is eligible is looked up anew: where it is not, its waiting job ends as skipped; where it is,
+    it has a job even if nobody opened a batch for it. A person's job is to be done while it waits, or was never there.
+    What was tried `attempts` times in vain is dead.
+    """
+    attempt = _Attempt(kind, subject, database.clock(), seconds, inactive_for, attempts)
+    try:
+        with unbound(database) as connection:
+            return attempt.on(connection)
+    except Erased:
+        return NotEligible(GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One try to take a job."""
+
+    kind: JobKind
+    subject: UUID
+    now: datetime
+    seconds: float
+    inactive_for: timedelta
+    attempts: int
+
+    def on(self, connection: sa.Connection) -> Lease | Busy | NotEligible:
+        row = connection.execute(self._locked).one_or_none()
+        about = connection.execute(self._about).one_or_none()  # under the lock: who held it may have ended the job
+        if row is None:
+            if about is None or not about.eligible:
+                return NotEligible(GONE if about is None else NOT_ENDED)
+            new = {"kind": self.kind, "subject_id": self.subject, "owner_id": about.owner, "state": "waiting"}
+            insert_if_new(connection.execute, jobs, new | {"created_at": self.now, "updated_at": self.now})
+            row = connection.execute(self._locked).one()
+            about = connection.execute(self._about).one_or_none()
+        waits = row.state == "waiting"
+        if waits and row.leased_until is not None and row.leased_until > self.now:
+            return Busy(row.leased_until)
+        if about is None or not about.eligible:
+            if waits:
+                reason = GONE if about is None else NOT_ENDED
+                self._end(connection, row, "skipped", {"state": "done", "outcome": "skipped", "error": reason})
+            return NotEligible(GONE if about is None else NOT_ENDED)
+        if not waits and (self.kind == "person" or (row.state == "dead" and about.changed_at <= row.updated_at)):
+            return NotEligible(row.state)
+        if waits and row.next_attempt_at is not None and row.next_attempt_at > self.now:
+            return Busy(row.next_attempt_at)
+        return self._begin(connection, row, about, waits)
+
+    def _begin(self, connection: sa.Connection, row: Any, about: Any, waits: bool) -> Lease | NotEligible:
+        in_vain = row.attempts + (row.lease_token is not None) if waits else 0
+        if in_vain >= self.attempts:
+            error = ABANDONED if row.lease_token is not None else row.error
+            self._end(connection, row, "failed", {"state": "dead", "attempts": in_vain, "error": error})
+            return NotEligible("dead")
+        token = uuid4()
+        taken: dict[str, Any] = {
+            "state": "waiting",
+            "outcome": None,
+            "attempts": in_vain,
+            "next_attempt_at": None,
+            "lease_token": token,
+            "leased_until": self.now + timedelta(seconds=self.seconds),
+            "updated_at": self.now,
+        }
+        anew = {"batch_id": None, "error": None, "input_tokens": 0, "output_tokens": 0, "created_at": self.now}
+        connection.execute(sa.update(jobs).where(*self._this).values(taken if waits else taken | anew))
+        return Lease(self.kind, self.subject, row.owner_id, about.organization_id, token, in_vain)
+
+    def _end(self, connection: sa.Connection, row: Any, counted: str, values: dict[str, Any]) -> None:
+        connection.execute(sa.update(jobs).where(*self._this).values(values | FREED | {"updated_at": self.now}))
+        count(connection.execute, row.batch_id, self.now, {counted: 1})
+
+    @property
+    def _this(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return job_of(self.kind, self.subject)
+
+    @property
+    def _locked(self) -> sa.Select[Any]:
+        return sa.select(jobs).where(*self._this).with_for_update()
+
+    @property
+    def _about(self) -> sa.Select[Any]:
+        """Select whose the subject is, whether it is eligible, and when something was last said."""
+        alive = owners.c.survivor_id == owners.c.id  # in a branch that was merged nothing can be written any more
+        whose = owners.c.id.label("owner"), owners.c.organization_id
+        if self.kind == "person":
+            yes = sa.true().label("eligible")
+            return sa.select(*whose, yes).where(owners.c.id == self.subject, alive)
+        ended = has_ended(self.now, self.inactive_for).label("eligible")
+        wanted = sa.select(*whose, ended, conversations.c.updated_at.label("changed_at"))
+        joined = wanted.join(conversations, conversations.c.owner_id == owners.c.id)
+        return joined.where(conversations.c.id == self.subject, alive)
+
+
+def extend(database: Database, lease: Lease, seconds: float) -> bool:
+    """Keep a lease for so many seconds from now, or give it back with 0: then others may do the job at once.
+
+    Returns whether it still was the holder's. What is given back does not count as an attempt.
+    """
+    now = database.clock()
+    until = {"leased_until": now + timedelta(seconds=seconds)} if seconds else FREED | {"next_attempt_at": now}
+    with database.connection() as connection:
+        return connection.execute(sa.update(jobs).where(*held(lease)).values(until)).rowcount == 1

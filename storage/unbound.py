@@ -1,0 +1,31 @@
+"""Unbound: one transaction in which nobody is bound, for the directory's ids, counters and times."""
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.database import Database
+from storage.dialect import begin_to_write, is_lost, require_whole, roll_back
+
+
+@contextmanager
+def unbound(database: Database) -> Generator[sa.Connection]:
+    """Open a transaction that writes; it commits when the block ends without an error.
+
+    On PostgreSQL it reaches what the role of the URL may reach without being bound: UnsafeRole for anything else.
+    """
+    with database.connection() as connection:
+        driver: Any = connection.connection.driver_connection
+        begin_to_write(connection)
+        try:
+            yield connection
+            require_whole(driver)
+            driver.commit()
+        except BaseException:
+            with suppress(*database.errors):
+                roll_back(driver)
+            if is_lost(driver):
+                connection.invalidate()
+            raise
