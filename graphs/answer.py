@@ -60,6 +60,17 @@ class Evidence:
 def read_answer(answer: object) -> tuple[Document, tuple[Evidence, ...]]:
     """Return the document in an answer and the evidence beside it, none for a bare document.
 
+    Raises Unusable as `read_object` does.
+    """
+    value = read_object(answer)
+    if isinstance(value.get("document"), dict) and value.keys() <= {"document", "evidence"}:
+        return value["document"], _evidence(value.get("evidence"))
+    return value, ()
+
+
+def read_object(answer: object) -> Document:
+    """Return the JSON object in an answer.
+
     Raises Unusable for what is cut off, refused, empty, not exactly one JSON value, or no object.
     """
     _check_stop(answer)
@@ -72,9 +83,7 @@ def read_answer(answer: object) -> tuple[Document, tuple[Evidence, ...]]:
         raise Unusable(f"it is not JSON that can be kept. {invalid}") from None
     if not isinstance(value, dict):
         raise Unusable("it is not a JSON object")
-    if isinstance(value.get("document"), dict) and value.keys() <= {"document", "evidence"}:
-        return value["document"], _evidence(value.get("evidence"))
-    return value, ()
+    return value
 
 
 def checked_document(document: Document, *, before: Document, schema: type[BaseModel]) -> Document:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from graphs.material import SOURCE_LIMIT, Material, Source, SourceText
+from graphs.room import Room
+from graphs.unread import unread
 from memory_tools.memory import UserMemory
-from memory_tools.said import RECALLED, Said
 from storage.canonical import dumps
 from storage.cursors import ITEMS, MESSAGES
 from storage.errors import Erased
@@ -16,10 +17,10 @@ from storage.limits import PAGE_LIMIT
 from storage.stores import Stores
 
 BATCH_MESSAGES = 200
-"""Messages shown to a summarizer at once; what is behind them waits for the next run."""
+"""Messages and conversation memories shown to a summarizer at once; what is behind them waits for the next run."""
 
 BATCH_CHARACTERS = 60_000
-"""Characters of messages shown at once, and again of items; a single longer one is shown alone."""
+"""Characters of them shown at once, and again of items; a single longer one is shown alone."""
 
 ITEM_PAGES = 10
 """Pages of each namespace that are looked through for items that changed, in the order of their keys."""
@@ -66,39 +67,23 @@ def next_batch(
 ) -> Batch:
     """Return what is new about the person: messages, items that changed, and what the host's sources say.
 
-    Messages of other `roles`, and those that only repeat memory, are passed over. An item that was deleted is not new.
+    Messages of other `roles`, and those that only repeat memory, are passed over; those that a conversation memory
+    covers are shown in its words. An item that was deleted is not new.
     """
     with person.read() as stores:
         since = {MESSAGES: stores.cursors.seen(MESSAGES), ITEMS: stores.cursors.seen(ITEMS)}
-        messages, last, more_messages = _messages(stores, since[MESSAGES], roles)
+        said = unread(stores, since[MESSAGES], roles, Room(BATCH_MESSAGES, BATCH_CHARACTERS))
         items, newest, more_items = _items(stores, since[ITEMS], namespaces)
         owners = stores.owners
     answers = (source(person) for source in sources)
     material = Material(
-        tuple(messages),
+        said.messages,
         tuple(items),
         tuple(_capped(answer) for answer in answers if answer is not None and answer.text.strip()),
         person.memory.database.policy.schema,
+        said.recaps,
     )
-    return Batch(material, since, {MESSAGES: last, ITEMS: newest}, more_messages or more_items, owners)
-
-
-def _messages(stores: Stores, last: int, roles: Collection[str]) -> tuple[list[Said], int, bool]:
-    """Return what was said behind message `last`, the number of the last one read, and whether there is more."""
-    found: list[Said] = []
-    characters = 0
-    while True:
-        page = stores.conversations.since(last, limit=PAGE_LIMIT)
-        for message in page.entries:
-            if message.role in roles and not message.metadata.get(RECALLED):
-                said = Said.of(message)
-                characters += len(said.text)
-                if found and (len(found) == BATCH_MESSAGES or characters > BATCH_CHARACTERS):
-                    return found, last, True
-                found.append(said)
-            last = message.number
-        if page.next is None:
-            return found, last, False
+    return Batch(material, since, {MESSAGES: said.last, ITEMS: newest}, said.more or more_items, owners)
 
 
 def _items(stores: Stores, seen: int, namespaces: Sequence[str]) -> tuple[list[Item], int, bool]:

@@ -20,6 +20,9 @@ SOURCES_LIMIT = 200
 CITED_LIMIT = 20
 """Messages kept for one place, the newest of those cited."""
 
+BATCH_LIMIT = 1_000
+"""Messages named as the source of a whole batch, the newest of them."""
+
 _ABSENT: Final = object()
 
 
@@ -46,11 +49,12 @@ def provenance(
     comes from the whole batch, which is said once, at the root of the document.
     """
     changes = _sources(changed_places(before, after), summary.evidence, material)
+    said = material.said
     return Provenance(
         actor=Actor.JOB,
         through="loop",
-        conversations=dict.fromkeys(said.conversation for said in material.messages),
-        messages=[said.number for said in material.messages],
+        conversations=dict.fromkeys(each.conversation for each in said),
+        messages=[each.number for each in said[-BATCH_LIMIT:]],
         model=summary.model,
         prompt=summary.prompt,
         tokens=tokens,
@@ -64,7 +68,7 @@ def changed_places(before: Document, after: Document) -> list[Place]:
 
 
 def _sources(places: list[Place], evidence: Iterable[Evidence], material: Material) -> list[ChangeSource]:
-    trusts = {said.number: said.trust for said in material.messages}
+    trusts = material.trusts
     cited: dict[tuple[str, str | None], set[int]] = {}
     open_places = set(places)
     for each in islice(evidence, SOURCES_LIMIT):
@@ -81,7 +85,7 @@ def _sources(places: list[Place], evidence: Iterable[Evidence], material: Materi
         for (where, entry), numbers in cited.items()
     ]
     if open_places or not sources:
-        whole = tuple(sorted(trusts))
+        whole = tuple(sorted(trusts)[-BATCH_LIMIT:])
         sources.append(ChangeSource("", None, whole, _capped(material.trust)))
     return sources
 

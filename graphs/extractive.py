@@ -48,12 +48,13 @@ class ExtractiveSummarizer(Summarizer):
 
     Deterministic. What others wrote stays as it is: a summary that is not its own, entries without its members, and
     every other member. When a list is full, the least telling and oldest sentences go, a few in each run.
-    Only what the person says counts; items and sources are left to a model.
+    Only what the person says counts; items and sources are left to a model. Where a conversation memory stands for
+    messages, the messages are read all the same: they cost nothing here, and nothing that was said is lost on the way.
     """
 
     def summarize(self, document: Document, material: Material) -> Summary:
         """Return the document with the statements of the new messages; never fails."""
-        found = [each for said in material.messages if said.role == "user" for each in statements(said)]
+        found = [each for said in material.said if said.role == "user" for each in statements(said)]
         goals, facts = _apart(found)
         room = DOCUMENT_LIMIT - MARGIN - len(dumps(_without_lists(document)).encode())
         kept_goals = _fit(document.get(GOALS, []), map(_goal, goals), GOAL_COUNT, min(FACTS_SIZE // 3, room // 4))

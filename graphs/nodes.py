@@ -9,11 +9,12 @@ from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
 
 from graphs.answer import Unusable, checked_document
+from graphs.asking import NoUsableAnswer, added
 from graphs.batch import Batch, next_batch
 from graphs.evidence import provenance
 from graphs.private import Private
 from graphs.state import Change, GatherState, Recalled, Status, UpdateState
-from graphs.summarizer import NoUsableDocument, Summarizer, Summary, added
+from graphs.summarizer import Summarizer, Summary
 from graphs.transcript import DEFAULT_CONVERSATION, conversation_name, transcript
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
@@ -70,7 +71,7 @@ class DatabaseNodes:
             name = state.get("conversation") or thread or DEFAULT_CONVERSATION
             who.conversations.append(name, transcript(messages, run))
         batch = next_batch(who, roles=self.roles, namespaces=self.namespaces, sources=self.sources)
-        runtime.stream_writer({"stage": "gather", "messages": len(batch.material.messages), "more": batch.more})
+        runtime.stream_writer({"stage": "gather", "messages": len(batch.material.said), "more": batch.more})
         return {"batch": Private(batch), "more": batch.more}
 
     def _person(self, runtime: Runtime[MemoryContext]) -> UserMemory:
@@ -195,7 +196,7 @@ def _question(state: UpdateState) -> tuple[Recalled, Batch] | None:
     recalled, batch = _held(state, "recalled"), _held(state, "batch")
     if recalled is None or batch is None or not batch.material:
         return None
-    get_stream_writer()({"stage": "summarize", "messages": len(batch.material.messages)})
+    get_stream_writer()({"stage": "summarize", "messages": len(batch.material.said)})
     return recalled, batch
 
 
@@ -204,7 +205,7 @@ def _summarized(summary: Summary, recalled: Recalled, batch: Batch, state: Updat
     try:
         document = checked_document(summary.document, before=recalled.document, schema=batch.material.schema)
     except Unusable as unusable:
-        raise NoUsableDocument(str(unusable), tokens=summary.tokens) from None
+        raise NoUsableAnswer(str(unusable), tokens=summary.tokens) from None
     checked = Summary(document, summary.evidence, summary.model, summary.prompt, summary.tokens)
     return {"summary": Private(checked), "tokens": _spent(state, summary.tokens)}
 

@@ -1,27 +1,19 @@
 """Summarizers: what makes the new document of a person out of the old one and what is new."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.constants import TAG_NOSTREAM
+from langchain_core.runnables import Runnable
 
-from graphs.answer import Evidence, Unusable, checked_document, model_name, read_answer, usage
+from graphs.answer import Evidence, checked_document, read_answer
+from graphs.asking import ATTEMPTS, Answered, AskedModel
 from graphs.material import Material
-from graphs.prompt import PROMPT_VERSION, correction, prompt
-from storage.errors import InvalidInput, SummarizerFailed
+from graphs.prompt import PROMPT, PROMPT_VERSION, prompt
 from storage.json_types import Document
-from storage.provenance import LABEL_LIMIT, TokenUsage
-
-ATTEMPTS = 3
-"""Answers that a model may give until one can be used."""
-
-_PRIVATELY: Final = RunnableConfig(tags=[TAG_NOSTREAM])
-"""What a model says here is no answer to anybody: it stays out of the token stream of the graph around it."""
+from storage.provenance import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +29,6 @@ class Summary:
     """The version of the prompt."""
 
     tokens: TokenUsage | None = None
-
-
-class NoUsableDocument(SummarizerFailed):
-    """The summarizer gave no usable document, and asking again would not help."""
-
-    def __init__(self, message: str | None = None, *, tokens: TokenUsage | None = None) -> None:
-        """`tokens` is what was spent in vain."""
-        super().__init__(message)
-        self.tokens = tokens
 
 
 class Summarizer(Protocol):
@@ -72,68 +55,28 @@ class ModelSummarizer(Summarizer):
 
     def __init__(self, model: BaseChatModel | Runnable[Any, Any], *, attempts: int = ATTEMPTS) -> None:
         """Take any chat model, or a runnable made of one. Raises InvalidInput unless `attempts` is 1 or more."""
-        if attempts < 1:
-            raise InvalidInput(f"a model needs at least one attempt, not {attempts}")
-        self._model = model
-        self._attempts = attempts
+        self._asked = AskedModel(model, PROMPT, attempts=attempts)
 
     def summarize(self, document: Document, material: Material) -> Summary:
-        """Return the document that the model wrote; raises NoUsableDocument when all attempts were in vain."""
-        asking = self._ask(document, material)
-        question = next(asking)
-        while True:
-            answer = self._model.invoke(question, _PRIVATELY)
-            try:
-                question = asking.send(answer)
-            except StopIteration as done:
-                return _finished(done)
+        """Return the document that the model wrote; raises NoUsableAnswer when all attempts were in vain."""
+        return _summary(self._asked.ask(prompt(document, material), _reader(document, material)))
 
     async def asummarize(self, document: Document, material: Material) -> Summary:
         """Return the document that the model wrote, awaiting the model."""
-        asking = self._ask(document, material)
-        question = next(asking)
-        while True:
-            answer = await self._model.ainvoke(question, _PRIVATELY)
-            try:
-                question = asking.send(answer)
-            except StopIteration as done:
-                return _finished(done)
-
-    def _ask(self, document: Document, material: Material) -> "_Asking":
-        """Yield what to ask the model, take its answer, and return the summary once there is a usable one."""
-        question = prompt(document, material)
-        tokens: TokenUsage | None = None
-        reason = ""
-        for _ in range(self._attempts):
-            answer = yield question
-            tokens = added(tokens, usage(answer))
-            try:
-                written, evidence = read_answer(answer)
-                after = checked_document(written, before=document, schema=material.schema)
-            except Unusable as unusable:
-                reason = str(unusable)
-                question = [*question, *_repeated(answer), correction(reason)]
-                continue
-            model = (model_name(answer) or model_name(self._model) or type(self._model).__name__)[:LABEL_LIMIT]
-            return Summary(after, evidence, model, PROMPT_VERSION, tokens)
-        raise NoUsableDocument(f"no usable answer in {self._attempts} attempts: {reason}", tokens=tokens)
+        return _summary(await self._asked.aask(prompt(document, material), _reader(document, material)))
 
 
-_Asking: TypeAlias = Generator[list[BaseMessage], Any, Summary]
+_Written = tuple[Document, tuple[Evidence, ...]]
 
 
-def added(one: TokenUsage | None, other: TokenUsage | None) -> TokenUsage | None:
-    """Return what both calls cost together; None where nobody knows of either."""
-    if one is None or other is None:
-        return one or other
-    return TokenUsage(one.input + other.input, one.output + other.output)
+def _reader(document: Document, material: Material) -> Callable[[object], _Written]:
+    def read(answer: object) -> _Written:
+        written, evidence = read_answer(answer)
+        return checked_document(written, before=document, schema=material.schema), evidence
+
+    return read
 
 
-def _finished(done: StopIteration) -> Summary:
-    summary: Summary = done.value
-    return summary
-
-
-def _repeated(answer: object) -> list[BaseMessage]:
-    """Return an answer as it is shown to the model again; providers refuse a message without content."""
-    return [AIMessage(answer.text)] if isinstance(answer, BaseMessage) and answer.text.strip() else []
+def _summary(answered: Answered[_Written]) -> Summary:
+    document, evidence = answered.value
+    return Summary(document, evidence, answered.model, PROMPT_VERSION, answered.tokens)

@@ -115,8 +115,9 @@ def build_update_graph(
     """Return the loop as a compiled graph, to run alone (`invoke`, `ainvoke`, `stream`) or as a node of another.
 
     One run takes what is new about the person in its context, at most `graphs.batch.BATCH_MESSAGES` messages of
-    `roles`, and ends with a result (`UpdateOutput`). With `model` a chat model writes the new document, with
-    `summarizer` whatever it is; with neither, the person's own sentences are kept (`graphs.extractive`).
+    `roles` and conversation memories in the place of others, and ends with a result (`UpdateOutput`). With `model` a
+    chat model writes the new document, with `summarizer` whatever it is; with neither, the person's own sentences are
+    kept (`graphs.extractive`).
     `item_namespaces` are those whose changed items count as new, `sources` what the host knows beside.
     `retry_model_on` are errors of the model that are tried again; every other one is raised, and what was new stays
     new. No checkpoint of the graph itself is ever written: a run that broke off begins again from the database.

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -6,7 +7,10 @@ from blockbuster import blockbuster_ctx
 
 from memory_tools.memory import Memory, UserMemory
 from storage.database import Database
+from tests.clock import Clock
 from tests.graphs.agents import Run
+from tests.graphs.workers import Workplace
+from tests.statement_guard import watch
 
 
 @pytest.fixture
@@ -42,3 +46,16 @@ def ada(memory: Memory) -> UserMemory:
     person = memory.of(user="ada")
     person.document.append({"summary": "Ada plays chess.", "safety_notes": "No nuts."})
     return person
+
+
+@pytest.fixture
+def works(database: Database, database_url: str, clock: Clock, request: pytest.FixtureRequest) -> Iterator[Workplace]:
+    """A database with everything that a worker needs, and a clock that the test moves."""
+    workers_url = request.getfixturevalue("worker_url") if database.on_postgresql else database_url
+    with (
+        Memory.open(database_url, clock=clock) as app,
+        Memory.open(workers_url, clock=clock) as memory,
+        watch(app.database.engine),
+        watch(memory.database.engine),
+    ):
+        yield Workplace(app, memory, clock)

@@ -6,8 +6,9 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel
 
 from graphs.answer import Evidence, Unusable, checked_document, model_name, read_answer, usage
+from graphs.asking import NoUsableAnswer
 from graphs.material import Material
-from graphs.summarizer import ModelSummarizer, NoUsableDocument
+from graphs.summarizer import ModelSummarizer
 from graphs.testing import Answer, ScriptedChatModel, said
 from storage.document import MemoryDocument
 from storage.errors import InvalidInput
@@ -158,7 +159,7 @@ def test_the_correction_says_what_was_wrong_and_repeats_no_empty_answer() -> Non
 
 def test_attempts_are_bounded_and_their_cost_is_reported() -> None:
     model = ScriptedChatModel.of(*[said("no")] * 5)
-    with pytest.raises(NoUsableDocument) as failure:
+    with pytest.raises(NoUsableAnswer) as failure:
         ModelSummarizer(model, attempts=2).summarize({}, Material())
     assert (failure.value.code, failure.value.tokens, model.left) == ("summarizer_failed", TokenUsage(20, 10), 3)
     with pytest.raises(InvalidInput):

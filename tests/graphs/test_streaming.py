@@ -21,8 +21,12 @@ ADA = MemoryContext(user_id="ada")
 class Talkative(ModelSummarizer):
     """What the summarizer would be if it forgot to ask in private."""
 
+    def __init__(self, model: ScriptedChatModel) -> None:
+        super().__init__(model)
+        self._aloud = model
+
     def summarize(self, document: Any, material: Any) -> Any:
-        self._model.invoke("speak up")
+        self._aloud.invoke("speak up")
         return super().summarize(document, material)
 
 

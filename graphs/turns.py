@@ -1,0 +1,164 @@
+"""Turns: the deliveries that are in work, of which each gets its turn, one thing of it at a time."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+from storage.queue import Delivery
+
+Thing: TypeAlias = Callable[[], bool]
+"""Handles one thing of a delivery, raises nothing, and tells whether it was handled: what was not has to come again."""
+
+Ended: TypeAlias = Callable[[Delivery, bool], None]
+"""Is told once of each delivery that nothing of it runs any more, and whether all was handled. Raises nothing."""
+
+
+@dataclass(eq=False, slots=True)
+class _Undertaking:
+    delivery: Delivery
+    things: deque[Thing]
+    """What was not begun yet."""
+
+    running: int = 0
+    handled: bool = True
+    """Whether everything was, of what has ended so far."""
+
+    ended: bool = False
+
+
+class Turns:
+    """Threads that take the things of all deliveries in turn: a long batch does not keep a short message waiting.
+
+    Deliveries of one group are taken one after the other; where one was not handled, those behind it come again too.
+    """
+
+    def __init__(self, concurrency: int, ended: Ended) -> None:
+        """Start `concurrency` threads; so many things run at once, and so many deliveries are in work."""
+        self._concurrency = concurrency
+        self._ended = ended
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._undertakings: list[_Undertaking] = []
+        self._ready: deque[_Undertaking] = deque()
+        self._groups: dict[UUID, deque[_Undertaking]] = {}
+        """Behind each group that is in work, what came for it later."""
+
+        for number in range(concurrency):
+            # A daemon: a model that never answers must not keep the process from ending.
+            threading.Thread(target=self._work, name=f"usermemory-worker-{number}", daemon=True).start()
+
+    def take(self, delivery: Delivery, things: Iterable[Thing]) -> None:
+        """Take a delivery into work; it has at least one thing."""
+        undertaking = _Undertaking(delivery, deque(things))
+        with self._changed:
+            self._undertakings.append(undertaking)
+            behind = None if delivery.group is None else self._groups.get(delivery.group)
+            if behind is not None:
+                behind.append(undertaking)
+                return
+            if delivery.group is not None:
+                self._groups[delivery.group] = deque()
+            self._ready.append(undertaking)
+            self._changed.notify_all()
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What is in work, also what waits for its turn."""
+        with self._changed:
+            return [each.delivery for each in self._undertakings if not each.ended]
+
+    def room(self, seconds: float) -> int:
+        """Wait at most so long until there is room, and return for how many deliveries."""
+        with self._changed:
+            self._changed.wait_for(self._free, seconds)
+            return self._free()
+
+    def idle(self, seconds: float) -> bool:
+        """Wait at most so long until nothing is in work, and tell whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._undertakings, seconds)
+
+    def stop(self, grace: float) -> None:
+        """Begin nothing more, wait at most `grace` seconds for what runs, and end everything as it is then."""
+        with self._changed:
+            self._stopping = True
+            waiting = self._to_end(lambda each: not each.running)
+            self._changed.notify_all()
+        self._end(waiting, handled=False)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._undertakings, grace)
+            unfinished = self._to_end(lambda each: True)
+        self._end(unfinished, handled=False)
+
+    def _free(self) -> int:
+        return self._concurrency - len(self._undertakings)
+
+    def _work(self) -> None:
+        while (begun := self._begun()) is not None:
+            undertaking, thing = begun
+            handled = False
+            try:
+                handled = thing()
+            finally:
+                self._done(undertaking, handled)
+
+    def _begun(self) -> tuple[_Undertaking, Thing] | None:
+        """Wait for the next thing; None when there is none to be begun any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._stopping)
+            if self._stopping:
+                return None
+            undertaking = self._ready.popleft()
+            thing = undertaking.things.popleft()
+            undertaking.running += 1
+            if undertaking.things:
+                self._ready.append(undertaking)
+                self._changed.notify_all()
+            return undertaking, thing
+
+    def _done(self, undertaking: _Undertaking, handled: bool) -> None:
+        with self._changed:
+            undertaking.running -= 1
+            undertaking.handled = undertaking.handled and handled
+            last = undertaking.running == 0 and (self._stopping or not undertaking.things)
+            if not last or undertaking.ended:
+                return
+            undertaking.ended = True
+        self._end([undertaking], handled=undertaking.handled and not undertaking.things)
+
+    def _to_end(self, which: Callable[[_Undertaking], bool]) -> list[_Undertaking]:
+        """Return those that nobody ends yet; from now on the caller does."""
+        found = [each for each in self._undertakings if not each.ended and which(each)]
+        for each in found:
+            each.ended = True
+        return found
+
+    def _end(self, undertakings: list[_Undertaking], *, handled: bool) -> None:
+        """Tell of each that it has ended, and of those behind it in the group if they cannot begin now."""
+        for undertaking in undertakings:
+            self._ended(undertaking.delivery, handled)
+            with self._changed:
+                self._undertakings.remove(undertaking)
+                behind = self._followers(undertaking.delivery.group, handled)
+                self._changed.notify_all()
+            for follower in behind:
+                self._ended(follower.delivery, False)
+                with self._changed:
+                    self._undertakings.remove(follower)
+                    self._changed.notify_all()
+
+    def _followers(self, group: UUID | None, handled: bool) -> list[_Undertaking]:
+        """Let the next of the group begin, or return all that cannot any more."""
+        if group is None or group not in self._groups:
+            return []
+        behind = [each for each in self._groups.pop(group) if not each.ended]
+        if handled and behind and not self._stopping:
+            self._groups[group] = deque(behind[1:])
+            self._ready.append(behind[0])
+            return []
+        for each in behind:
+            each.ended = True
+        return behind
