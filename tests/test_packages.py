@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FRAMEWORKS = ("langchain", "langchain_core", "langgraph")
-HEAVY = (*FRAMEWORKS, "sqlalchemy", "mcp", "pydantic", "alembic", "psycopg")
+HEAVY = (*FRAMEWORKS, "sqlalchemy", "mcp", "fastapi", "pydantic", "alembic", "psycopg", "boto3", "redis")
 
 LOOK = """
 import json, sys, time
@@ -37,7 +37,9 @@ def cpu_above_nothing(statement: str) -> float:
 HELP = "from usermemory.commands import main\ntry: main(['--help'])\nexcept SystemExit: pass"
 
 
-@pytest.mark.parametrize("statement", ["import mcp_server", "import memory_tools", "import usermemory", HELP])
+@pytest.mark.parametrize(
+    "statement", ["import http_api", "import mcp_server", "import memory_tools", "import usermemory", HELP]
+)
 def test_nothing_heavy_is_loaded(statement: str) -> None:
     loaded, _ = run(statement)
     assert loaded.isdisjoint(HEAVY)
@@ -70,13 +72,12 @@ def test_asking_and_showing_know_no_agent_framework(module: str) -> None:
     assert loaded.isdisjoint({*FRAMEWORKS, "graphs"})
 
 
-def test_the_mcp_server_knows_no_agent_framework() -> None:
-    modules = ", ".join(
-        f"mcp_server.{path.stem}" for path in (ROOT / "mcp_server").glob("*.py") if path.stem != "__init__"
-    )
-    loaded, _ = run(f"import mcp_server, {modules}")
-    assert "mcp" in loaded
-    assert loaded.isdisjoint({*FRAMEWORKS, "graphs", "fastapi"})
+@pytest.mark.parametrize(("door", "its", "others"), [("mcp_server", "mcp", "fastapi"), ("http_api", "fastapi", "mcp")])
+def test_a_door_for_strangers_knows_no_agent_framework(door: str, its: str, others: str) -> None:
+    modules = ", ".join(f"{door}.{path.stem}" for path in (ROOT / door).glob("*.py") if path.stem != "__init__")
+    loaded, _ = run(f"import {door}, {modules}")
+    assert its in loaded
+    assert loaded.isdisjoint({*FRAMEWORKS, "graphs", others})
 
 
 def run_beside(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
@@ -96,7 +97,7 @@ def test_a_foreign_package_in_the_way_is_named_with_the_cure(tmp_path: Path, sta
     assert "Rename that folder" in last
 
 
-@pytest.mark.parametrize("package", ["memory_tools", "graphs", "mcp_server"])
+@pytest.mark.parametrize("package", ["memory_tools", "graphs", "http_api", "mcp_server"])
 def test_every_package_is_looked_for(tmp_path: Path, package: str) -> None:
     (tmp_path / f"{package}.py").write_text("")
     done = run_beside(tmp_path, "import usermemory")

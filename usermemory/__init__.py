@@ -150,7 +150,7 @@ _HOME = {
 }
 """Where the public names live; those that are not listed are errors."""
 
-for _name in ("storage", "memory_tools", "graphs", "mcp_server"):
+for _name in ("storage", "memory_tools", "graphs", "http_api", "mcp_server"):
     require_neighbour(_name, beside=__file__)
 
 

@@ -11,7 +11,8 @@ from tests.usermemory.cli import Cli
 @pytest.fixture(autouse=True)
 def nothing_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have a memory of their own."""
-    for name in ("DATABASE", "ORGANIZATION", "USER", "PHONE"):
+    mine = ("WORKER_DATABASE", "QUEUE", "DEAD_LETTERS", "INACTIVITY", "MODEL", "PUBLISH", "WEBHOOK_SECRET")
+    for name in ("DATABASE", "ORGANIZATION", "USER", "PHONE", *mine):
         monkeypatch.delenv(f"USERMEMORY_{name}", raising=False)
 
 
@@ -19,6 +20,18 @@ def nothing_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 def cli(database: Database, database_url: str) -> Cli:
     """The command line for ada, on an empty database."""
     return Cli(database_url, "ada")
+
+
+@pytest.fixture
+def workers_url(database: Database, database_url: str, request: pytest.FixtureRequest) -> str:
+    """The URL of the same database for a worker."""
+    return str(request.getfixturevalue("worker_url")) if database.on_postgresql else database_url
+
+
+@pytest.fixture
+def operator(workers_url: str) -> Cli:
+    """The command line for an operator, about nobody in particular."""
+    return Cli(workers_url)
 
 
 @pytest.fixture

@@ -16,7 +16,11 @@ COMMANDS = {
     "profile": "Keep the one text about a person.",
     "configuration": "Say what memory may do in an organization and in its flows.",
     "keys": "Make and revoke API keys for those who ask over HTTP.",
+    "serve": "Serve memory over HTTP, for programs in any language, and for MCP clients beside it.",
     "mcp": "Serve a person's memory to MCP clients: Claude, Cursor, VS Code, or an agent of your own.",
+    "worker": "Do what waits: summarize conversations that ended, update people once a day.",
+    "daily": "Update everybody who was active in the last 24 hours, now.",
+    "jobs": "See what waits and how far it is, and try again what failed.",
     "migrate": "Bring a database to the schema this program needs.",
     "doctor": "Examine the database and say what is wrong with it.",
 }

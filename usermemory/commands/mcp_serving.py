@@ -3,9 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any, Never
 
@@ -17,13 +15,11 @@ from mcp_server.listening import bound as listening
 from mcp_server.listening import serve_http
 from mcp_server.server import create_server
 from mcp_server.stdio import run_stdio
-from memory_tools.access import Verifier
 from memory_tools.hosts import is_loopback
-from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
-from memory_tools.tokens import JwtVerifier
-from storage.errors import InvalidInput, NoIdentity, UnsafeRole
+from storage.errors import InvalidInput, NoIdentity
 from usermemory.commands.options import bound, default_database
+from usermemory.commands.tokens import verifiers_of
 
 NOBODY = (
     "Nobody was named, so there is no memory to serve. Add --user ID (or --phone NUMBER) behind `usermemory mcp`, or "
@@ -77,7 +73,7 @@ def _listen(
     allow_origin: tuple[str, ...],
     **tokens: Any,
 ) -> None:
-    verifiers = list(_verifiers(memory, organization, url, **tokens))
+    verifiers = list(verifiers_of(memory, organization, [] if url is None else [url], **tokens))
     if verifiers and url is None and not is_loopback(host):
         raise InvalidInput("say at which address clients know this server: add --url https://...")
     if not path.startswith("/") or path in ("/", "/health"):
@@ -97,42 +93,3 @@ def _listen(
         address = f"[{host}]" if ":" in host else host
         click.echo(f"Listening on http://{address}:{listener.getsockname()[1]}{path}", err=True)
         serve_http(app, listener)
-
-
-def _verifiers(
-    memory: Memory,
-    organization: str,
-    audience: str | None,
-    *,
-    issuer: str | None,
-    jwks_url: str | None,
-    key_file: Path | None,
-    organization_claim: str | None,
-    api_keys: bool,
-) -> Iterator[Verifier]:
-    """Yield what knows the tokens. Raises InvalidInput and UnsafeRole where none could be known."""
-    if api_keys:
-        yield _usable(ApiKeys(memory))
-    if issuer is None:
-        if jwks_url or key_file or organization_claim:
-            raise InvalidInput("say whose tokens are verified that way: add --issuer URL")
-        return
-    if audience is None:
-        raise InvalidInput("tokens have to be for this server: add --url, the address at which clients know it")
-    yield JwtVerifier(
-        issuer=issuer,
-        audience=audience,
-        jwks_url=jwks_url,
-        key=key_file.read_bytes().rstrip(b"\r\n") if key_file else None,
-        organization=organization,
-        organization_claim=organization_claim,
-    )
-
-
-def _usable(keys: ApiKeys) -> ApiKeys:
-    """Return the keys if this database role may look for one. Else every key would be refused, one by one."""
-    try:
-        keys.verify(f"um_{'0' * 12}_{'0' * 43}")
-    except UnsafeRole:
-        raise UnsafeRole("keys are looked up with the application's URL: this one is the worker's") from None
-    return keys

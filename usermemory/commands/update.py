@@ -1,7 +1,6 @@
 """`usermemory update`: learn from a transcript."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 import click
@@ -10,7 +9,7 @@ from graphs.update import UpdateResult, update_memory
 from memory_tools.memory import UserMemory
 from memory_tools.operations.document import compare_memory_versions, get_user_memory
 from storage.conversations import NewMessage
-from storage.errors import InvalidInput, SummarizerFailed, UserMemoryError, VersionConflict
+from storage.errors import SummarizerFailed, UserMemoryError, VersionConflict
 from storage.guard import Objection
 from storage.json_types import Json
 from storage.names import check_name
@@ -18,6 +17,7 @@ from storage.outcome import Held, Outcome, Saved, Unchanged
 from usermemory.commands.answers import outcome_lines
 from usermemory.commands.asking import ask
 from usermemory.commands.group import examples
+from usermemory.commands.models import chat_model
 from usermemory.commands.options import for_person
 from usermemory.commands.screen import Screen
 from usermemory.commands.transcript import TRANSCRIPT_LIMIT, read_transcript
@@ -59,22 +59,10 @@ def command(
         messages, name = read.messages, check_name(conversation or read.name, "conversation")
     elif conversation is not None or speaker is not None:
         raise click.UsageError("--conversation and --speaker are about a TRANSCRIPT.")
-    chat_model = None if model is None else _chat_model(model)
+    asked = None if model is None else chat_model(model)
     before = ask(get_user_memory, person).get("version", 0)
-    results = _learn(person, messages, name, chat_model, screen)
+    results = _learn(person, messages, name, asked, screen)
     screen.answer(_as_json(person, before, results, name), lambda: _lines(person, results))
-
-
-def _chat_model(name: str) -> Any:
-    """Return the chat model that `name` stands for. Raises InvalidInput saying what is missing."""
-    if find_spec("langchain") is None:
-        raise InvalidInput("--model needs LangChain: pip install 'usermemory[agents]' and the provider's package")
-    from langchain.chat_models import init_chat_model  # noqa: PLC0415 - an extra
-
-    try:
-        return init_chat_model(name)
-    except Exception as error:  # each provider's package raises what it likes
-        raise InvalidInput(f"the model {name!r} cannot be used: {error}") from error
 
 
 def _learn(

@@ -1,0 +1,91 @@
+"""Answers: the JSON schemas of what operations answer, for the description of the API."""
+
+from typing import Any, Final, TypeAlias
+
+from memory_tools.operation import Operation
+from storage.configuration import MemoryConfiguration
+
+Schema: TypeAlias = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+WHEN: Final[Schema] = {"type": "string", "format": "date-time"}
+NUMBER: Final[Schema] = {"type": "integer"}
+FLAG: Final[Schema] = {"type": "boolean"}
+OBJECT: Final[Schema] = {"type": "object"}
+ANY: Final[Schema] = {}
+
+PATCH: Final[Schema] = {"type": "array", "items": OBJECT, "description": "RFC 6902."}
+
+
+def known(**members: Schema) -> Schema:
+    """Return the schema of an object that has all these members and no others."""
+    return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+
+
+def maybe(schema: Schema) -> Schema:
+    """Return the schema of a value that may be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def page(entry: Schema, following: Schema) -> Schema:
+    """Return the schema of one page of a list."""
+    return known(entries={"type": "array", "items": entry}, next=maybe(following))
+
+
+_DONE: Final = known(done={"const": True})
+_ITEM: Final = known(namespace=TEXT, key=TEXT, value=ANY, version=NUMBER, created_at=WHEN, updated_at=WHEN)
+_OUTCOME: Final[Schema] = {
+    "oneOf": [
+        known(status={"const": "saved"}, version=NUMBER, patch=PATCH, merged=FLAG),
+        known(status={"const": "unchanged"}, version=NUMBER),
+        known(
+            status={"const": "held"},
+            version=NUMBER,
+            pending_id=TEXT,
+            objections={"type": "array", "items": OBJECT},
+            patch=PATCH,
+        ),
+    ]
+}
+_VERSION: Final = known(
+    version=NUMBER,
+    patch=PATCH,
+    provenance=OBJECT,
+    created_at=WHEN,
+    patch_bytes=NUMBER,
+    checkpoint_bytes=maybe(NUMBER),
+)
+_PROFILE: Final = known(text=TEXT, created_at=WHEN, updated_at=WHEN)
+_LIST: Final[Schema] = {"type": "array", "items": OBJECT}
+
+_ANSWERS: Final[dict[str, Schema]] = {
+    "get_user_memory": ANY,
+    "update_user_memory": _OUTCOME,
+    "get_memory_history": page(_VERSION, NUMBER),
+    "compare_memory_versions": PATCH,
+    "revert_user_memory": _OUTCOME,
+    "list_memory_items": page(_ITEM, TEXT),
+    "get_memory_item": _ITEM,
+    "set_memory_item": _ITEM,
+    "push_memory_item": _ITEM,
+    "delete_memory_item": _DONE,
+    "get_profile_text": _PROFILE,
+    "set_profile_text": _PROFILE,
+    "delete_profile_text": _DONE,
+    "append_messages": _LIST,
+    "list_messages": page(OBJECT, NUMBER),
+    "list_conversations": page(OBJECT, TEXT),
+    "list_pending_versions": page(OBJECT, TEXT),
+    "get_pending_version": OBJECT,
+    "accept_pending_version": _OUTCOME,
+    "reject_pending_version": _DONE,
+    "get_memory_configuration": MemoryConfiguration.model_json_schema(),
+    "set_memory_configuration": MemoryConfiguration.model_json_schema(),
+    "reset_memory_configuration": _DONE,
+}
+"""By the operation's name."""
+
+
+def answer_schema(operation: Operation[Any, Any]) -> Schema:
+    """Return the schema of what an operation answers; of one that is not listed here, any JSON."""
+    return _ANSWERS.get(operation.name, ANY)

@@ -1,0 +1,166 @@
+"""The app: memory over HTTP, as FastAPI serves it. It is served alone, mounted, or given further routes."""
+
+from collections.abc import Collection, Iterable
+from importlib.metadata import version
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from http_api.asking import SECONDS, Door
+from http_api.description import describe
+from http_api.docs import add_docs
+from http_api.headers import SecurityHeaders
+from http_api.idempotency import HEADER, REPLAYED
+from http_api.identity import Recognition
+from http_api.metrics import Measured, Metrics
+from http_api.operations import Plain, catalog_router
+from http_api.problems import Guarded, InvalidQuestion, on_error, on_refusal, refuse, told
+from http_api.segments import WholeSegments
+from http_api.session import SessionResolver
+from memory_tools.access import Verifier
+from memory_tools.buckets import PACE, Buckets, Pace
+from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
+from memory_tools.memory import Memory, UserMemory
+from memory_tools.named import ORGANIZATION, PHONE, USER, VERIFIED
+from storage.errors import InvalidInput, UserMemoryError
+from storage.pointer import pointer
+
+TOKEN_LEAST: Final = 16
+"""Characters that the token of the jobs has at the least."""
+
+_METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ASKED: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", HEADER]
+_TOLD: Final = ["ETag", "Retry-After", "WWW-Authenticate", REPLAYED]
+
+
+def create_app(
+    memory: Memory,
+    *,
+    operator_memory: Memory | None = None,
+    verifiers: Collection[Verifier] = (),
+    session: SessionResolver | None = None,
+    job_token: str | None = None,
+    upkeep: object | None = None,
+    listens_on: str = "127.0.0.1",
+    url: str | None = None,
+    hosts: Collection[str] = (),
+    origins: Collection[str] = (),
+    pace: str = PACE,
+    person: UserMemory | None = None,
+    routers: Iterable[APIRouter] = (),
+    seconds: float = SECONDS,
+) -> FastAPI:
+    """Return the ASGI app: the operations of the catalog under `/v1`, `routers`, `/health`, `/metrics` and `/docs`.
+
+    Who asks is known by a bearer token that one of `verifiers` knows, or by a `session`: a SignedCookie, or a function
+    of the host's own from the request to an Identity. Or everybody is `person`, on this machine alone. What only an
+    operator may do with an organization goes to `operator_memory`, the worker's URL on PostgreSQL; `job_token` is the
+    secret of those who set work off for all of them, and `upkeep` what their routes hand it to (`app.state.upkeep`).
+
+    Requests are answered under the names of this machine for itself, under the host of `url`, and under `hosts`; web
+    pages may ask when they come from there, or from `origins`. One person may ask at `pace`; a request takes `seconds`
+    at the most.
+
+    Raises InvalidInput where `listens_on` is not loopback and nobody verifies who asks, for a `person` beside
+    verifiers or a session, and for a `url`, a `pace` or a `job_token` that is none.
+    """
+    known, pages = list(hosts), [origin.lower().rstrip("/") for origin in origins]
+    open_to_all = not verifiers and session is None
+    if open_to_all and not is_loopback(listens_on):
+        raise InvalidInput(
+            f"without tokens or sessions nobody would know who reaches {listens_on or 'any address'}: "
+            "listen on 127.0.0.1, or say whose tokens or sessions are valid"
+        )
+    if person is not None and not open_to_all:
+        raise InvalidInput("either everybody is one person, or tokens and sessions say who asks")
+    if job_token is not None and len(job_token) < TOKEN_LEAST:
+        raise InvalidInput(f"the token of the jobs has {TOKEN_LEAST} characters or more")
+    if url is not None:
+        known.append(_checked_host(url))
+        pages.append(f"{urlsplit(url).scheme}://{known[-1]}")
+    metrics = Metrics()
+    app = FastAPI(
+        title="User memory",
+        version=version("usermemory"),
+        description="Long-term memory of people, for programs in any language.",
+        openapi_url=None,  # add_docs has both pages
+        redirect_slashes=False,  # to another address, and behind a proxy to http: there are no other paths
+        exception_handlers={
+            UserMemoryError: on_error,
+            HTTPException: on_refusal,
+            RequestValidationError: _on_invalid,
+        },
+        middleware=[
+            Middleware(Measured, metrics=metrics),
+            Middleware(SecurityHeaders),
+            Middleware(Guarded),
+            Middleware(KnownHosts, hosts=known, origins=pages, refuse=refuse),
+            *([Middleware(OnlyFromHere, refuse=refuse)] if open_to_all else []),
+            *_cross_origin(pages if origins else [], credentials=session is not None),
+            Middleware(WholeSegments),
+        ],
+    )
+    app.state.door = Door(
+        memory=memory,
+        operator_memory=operator_memory or memory,
+        recognition=Recognition(memory, verifiers, session, person),
+        buckets=Buckets(Pace.of(pace)),
+        job_token=job_token,
+        seconds=seconds,
+    )
+    app.state.upkeep = upkeep
+    own = APIRouter(route_class=Plain)
+    own.add_api_route("/health", _health, include_in_schema=False)
+    own.add_api_route("/metrics", metrics.shown, include_in_schema=False)
+    for router in (catalog_router(), own, *routers):
+        app.router.routes.extend(router.routes)  # as they are: an included router would be searched in vain for methods
+    add_docs(app)
+    describe(app, tokens=bool(verifiers), sessions=session is not None)
+    return app
+
+
+async def _health(_: Request) -> Response:
+    """Say that the process answers, and nothing about it."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """Answer what FastAPI found wrong with the parameters of a route of the host's own, without repeating them."""
+    assert isinstance(error, RequestValidationError)
+    faults = [{"pointer": pointer(fault["loc"][1:]), "message": fault["msg"]} for fault in error.errors()]
+    return told(InvalidQuestion(faults))
+
+
+def _cross_origin(pages: Collection[str], *, credentials: bool) -> list[Middleware]:
+    """Return what tells browsers that pages of other origins may ask (CORS); without `origins` they may not."""
+    if not pages:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=pages,
+            allow_methods=_METHODS,
+            allow_headers=[*_ASKED, USER, PHONE, VERIFIED, ORGANIZATION],
+            expose_headers=_TOLD,
+            allow_credentials=credentials,
+        )
+    ]
+
+
+def _checked_host(url: str) -> str:
+    """Return the host of the address of this server. Raises InvalidInput."""
+    try:
+        parts, host = urlsplit(url), host_of(url)
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
+    if not host or not plain or parts.query or parts.fragment or "@" in parts.netloc:
+        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://memory.example.com")
+    return host

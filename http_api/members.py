@@ -1,0 +1,109 @@
+"""Members: what a request asks with: those of its path, and of its query or of its JSON body, each given once."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from http_api.problems import InvalidQuestion, Malformed, TooSlow, UnsupportedMediaType, misasked
+from http_api.segments import path_members
+from memory_tools.body import read_body
+from memory_tools.named import decoded
+from memory_tools.operation import Input
+from storage.canonical import parse
+from storage.json_types import Json
+from storage.pointer import escape
+
+Ask = TypeVar("Ask", bound=Input)
+
+BODY_LIMIT: Final = 1024 * 1024
+"""Bytes of a body."""
+
+BODY_SECONDS: Final = 15.0
+"""How long a client may take to send it."""
+
+QUERY_LIMIT: Final = 20
+"""Parameters of a query."""
+
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose members stand in the body; those of the others stand in the query."""
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body of a request whose method has one, else nothing.
+
+    Raises TooLarge, TooSlow, UnsupportedMediaType for another than JSON, and Malformed where there should be none.
+    """
+    headers = request.headers
+    if request.method not in WITH_BODY:
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            raise Malformed(f"{request.method} takes no body: its parameters stand in the query")
+        return b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await read_body(headers.get("content-length", ""), request.receive, BODY_LIMIT)
+    except TimeoutError:
+        raise TooSlow from None
+    if body and (not _is_json(headers.getlist("content-type")) or "content-encoding" in headers):
+        raise UnsupportedMediaType
+    return body
+
+
+def members_of(request: Request, body: bytes) -> dict[str, Json]:
+    """Return the members of a request. Raises Malformed, InvalidJson, TooLarge, and InvalidQuestion for one twice."""
+    given: Mapping[str, Json] = _in_query(request)
+    if request.method in WITH_BODY:
+        if given:
+            raise InvalidQuestion([{"pointer": _place(name), "message": "belongs into the body"} for name in given])
+        given = _in_body(body)
+    path = path_members(request)
+    if twice := path.keys() & given.keys():
+        raise InvalidQuestion([{"pointer": _place(name), "message": "stands in the path"} for name in sorted(twice)])
+    return {**path, **given}
+
+
+def checked(question: type[Ask], members: Mapping[str, Json]) -> Ask:
+    """Return the question that the members ask. Raises InvalidQuestion."""
+    try:
+        return question.model_validate(members)
+    except ValidationError as error:
+        raise misasked(error) from None
+
+
+def _in_body(body: bytes) -> Mapping[str, Json]:
+    if not body:
+        return {}
+    read: Any = parse(body, limit=BODY_LIMIT)
+    if not isinstance(read, dict):
+        raise InvalidQuestion([{"pointer": "", "message": "a body is one JSON object"}])
+    return read
+
+
+def _in_query(request: Request) -> dict[str, Json]:
+    raw = request.scope["query_string"].decode("latin-1")
+    if not raw:
+        return {}
+    if decoded(raw) is None:
+        raise Malformed("the query is not percent-encoded UTF-8")
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=QUERY_LIMIT)
+    except ValueError:
+        raise Malformed(f"the query has more than {QUERY_LIMIT} parameters") from None
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise Malformed("a parameter of the query is given twice")
+    return {**given}
+
+
+def _is_json(types: list[str]) -> bool:
+    if len(types) != 1:
+        return False
+    kind, _, parameters = types[0].lower().partition(";")
+    return kind.strip() == "application/json" and parameters.replace(" ", "").replace('"', "") in ("", "charset=utf-8")
+
+
+def _place(name: str) -> str:
+    return f"/{escape(name)}"

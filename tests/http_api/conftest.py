@@ -1,0 +1,29 @@
+from collections.abc import Iterator
+
+import pytest
+
+from memory_tools.memory import Memory
+from storage.database import Database
+
+
+@pytest.fixture(scope="module")
+def open_memory() -> Iterator[Memory]:
+    """One memory for all tests of a module: for those that are about the app and not about what is kept."""
+    with Memory.open("sqlite://", through="http") as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory(database: Database) -> Iterator[Memory]:
+    """An open memory on an empty database, once on each."""
+    opened = Memory(database, through="http")
+    yield opened
+    opened.threads.close()
+
+
+@pytest.fixture
+def operator_memory(operators_database: Database) -> Iterator[Memory]:
+    """The same memory as an operator opens it: by the worker's URL."""
+    opened = Memory(operators_database, through="http")
+    yield opened
+    opened.threads.close()

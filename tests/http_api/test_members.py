@@ -1,0 +1,267 @@
+"""Members: hostile bodies and queries are refused as Python refuses them, and nothing of them is kept."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import pytest
+from starlette.types import Message
+
+from http_api.members import BODY_LIMIT
+from memory_tools.memory import Memory
+from memory_tools.operation import Effect
+from memory_tools.operations import CATALOG
+from storage.canonical import parse
+from storage.errors import InvalidInput
+from tests.contents import Contents
+from tests.hostile import HOSTILE
+from tests.http_api.calling import app_of, calling, code, raw
+
+JSON: Final = {"content-type": "application/json"}
+PATH: Final = b"/v1/items/a/b"
+
+PLACES: Final = {
+    "set_memory_item": ("PUT", "/v1/items/a/b", b'{"value":%b}'),
+    "push_memory_item": ("POST", "/v1/items/a/c/entries", b'{"value":%b}'),
+    "update_user_memory": ("PATCH", "/v1/document", b'{"changes":[{"pointer":"/x","value":%b}]}'),
+    "append_messages": ("POST", "/v1/conversations/c/messages", b'{"messages":[{"role":"user","content":%b}]}'),
+    "set_profile_text": ("PUT", "/v1/profile", b'{"text":%b}'),
+    "revert_user_memory": ("POST", "/v1/document/revert", b'{"version":%b}'),
+    "accept_pending_version": ("POST", "/v1/pending/x/accept", b"%b"),
+    "reject_pending_version": ("POST", "/v1/pending/x/reject", b"%b"),
+    "set_conversation_memory": ("PUT", "/v1/conversations/c/memory", b'{"data":{"x":%b}}'),
+    "note_activity": ("POST", "/v1/activity", b"%b"),
+    "set_memory_configuration": ("PUT", "/v1/configuration", b'{"configuration":%b}'),
+}
+"""Every route with a body, and where in it a text may stand."""
+
+WRITERS: Final = {name for name, each in CATALOG.items() if each.effect is not Effect.READ}
+
+
+def test_every_route_with_a_body_is_looked_at() -> None:
+    with_body = {name for name in WRITERS if not CATALOG[name].route.startswith("DELETE")}
+    assert with_body == PLACES.keys()
+    assert len(HOSTILE) >= 60
+
+
+def verdict(text: bytes) -> str:
+    """Return the code with which Python refuses a text."""
+    with pytest.raises(InvalidInput) as refused:
+        parse(text, limit=BODY_LIMIT)
+    return refused.value.code
+
+
+async def test_hostile_bodies_are_refused_as_python_refuses_them_and_leave_nothing(
+    memory: Memory, operator_memory: Memory, contents: Callable[[], Contents]
+) -> None:
+    person = memory.of(user="ada")
+    person.items.set("a", "b", {"kept": True})
+    person.document.append({"summary": "kept"})
+    before = contents()
+    app = app_of(memory, operator_memory=operator_memory)
+    async with calling(app, "operator", **{"Memory-User": "ada"}) as client:
+        for name, (method, path, around) in PLACES.items():
+            for text, _, _ in HOSTILE:
+                for body in filter(None, (text, around.replace(b"%b", text))):  # nothing at all is no body
+                    answer = await client.request(method, path, content=body, headers=JSON)
+                    expected = verdict(body)
+                    status = 413 if expected == "too_large" else 400
+                    assert code(answer) == (status, expected), (name, body[:60])
+    assert contents() == before
+    async with calling(app_of(memory), "ada") as client:
+        assert (await client.get("/v1/items/a/b")).json()["value"] == {"kept": True}
+        assert (await client.get("/v1/document")).json()["summary"] == "kept"
+        assert (await client.get("/v1/document/history")).status_code == 200
+
+
+VALUES: Final[list[Any]] = [
+    None, True, False, 0, -1, 2**63 - 1, -(2**63) + 1, 0.1, -0.0, 1e16, 5e-324, 1.7976931348623157e308, "", "ü",
+    "日本語😀", "\\u0000", "\u2028\ufeff", [], {}, {"": {"": []}}, {"é": 1, "e\u0301": 2}, "NaN", [[[]]],
+    {"__proto__": {"x": 1}}, "x" * 9_000, {"$ref": "#"}, list(range(200)), "true", "null", "1e400", {"value": {"a": 1}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: ascii(value)[:30])
+async def test_every_value_that_python_keeps_comes_back_to_the_letter(memory: Memory, value: Any) -> None:
+    async with calling(app_of(memory)) as client:
+        put = await client.put("/v1/items/a/b", content=json.dumps({"value": value}), headers=JSON)
+        assert put.status_code == 200, put.text
+        got = await client.get("/v1/items/a/b")
+    for kept in (got.json()["value"], memory.of(user="ada").items.get("a", "b").value):
+        assert json.dumps(kept, sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("PUT", "/v1/items/a/b", b"[]", ""),
+        ("PUT", "/v1/items/a/b", b"1", ""),
+        ("PUT", "/v1/items/a/b", b"null", ""),
+        ("PUT", "/v1/items/a/b", b"{}", "/value"),
+        ("PUT", "/v1/items/a/b", b'{"value":1,"other":2}', "/other"),
+        ("PUT", "/v1/items/a/b", b'{"value":1,"user":"bob"}', "/user"),
+        ("PUT", "/v1/items/a/b", b'{"value":1,"key":"b"}', "/key"),
+        ("PUT", "/v1/items/a/b?value=1", b"{}", "/value"),
+        ("PUT", "/v1/items/a/b?other=1", b'{"value":1}', "/other"),
+        ("PATCH", "/v1/document", b'{"changes":[]}', "/changes"),
+        ("PATCH", "/v1/document", b'{"changes":[{"pointer":"/x"}]}', "/changes/0"),
+        ("GET", "/v1/items?limit=0", b"", "/limit"),
+        ("GET", "/v1/items?limit=101", b"", "/limit"),
+        ("GET", "/v1/items?limit=1e2", b"", "/limit"),
+        ("GET", "/v1/items?other=1", b"", "/other"),
+        ("GET", "/v1/items?user=bob", b"", "/user"),
+        ("GET", "/v1/items/a/b?key=c", b"", "/key"),
+    ],
+)
+async def test_what_is_unknown_or_of_another_kind_is_refused_by_its_place(
+    open_memory: Memory, method: str, path: str, body: bytes, pointer: str
+) -> None:
+    async with calling(app_of(open_memory)) as client:
+        answer = await client.request(method, path, content=body, headers=JSON if body else {})
+    assert code(answer) == (422, "invalid_input")
+    assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=1&limit=2",
+        "limit=1&limit=1",
+        "%ff=1",
+        "namespace=%ff",
+        "namespace=%",
+        "a=%zz",
+        "&".join(f"a{n}=1" for n in range(30)),
+    ],
+)
+async def test_a_query_that_cannot_be_read_is_refused(open_memory: Memory, query: str) -> None:
+    async with calling(app_of(open_memory)) as client:
+        assert code(await client.get(f"/v1/items?{query}")) == (400, "invalid_input")
+
+
+async def test_a_query_is_typed_by_the_question(memory: Memory) -> None:
+    person = memory.of(user="ada")
+    for number in range(3):
+        person.items.set("a b", f"k{number}", number)
+        person.document.append({"summary": str(number)})
+    async with calling(app_of(memory)) as client:
+        page = (await client.get("/v1/items?namespace=a+b&limit=2")).json()
+        assert [entry["key"] for entry in page["entries"]] == ["k0", "k1"]
+        assert (await client.get("/v1/items", params={"namespace": "a b", "after": page["next"]})).json()[
+            "next"
+        ] is None
+        assert (await client.get("/v1/document?at=2")).json()["summary"] == "1"
+        assert (await client.get("/v1/document?at=2020-01-01T00:00:00Z")).json() == {}
+        assert code(await client.get("/v1/document?at=1.5")) == (422, "invalid_input")
+        assert code(await client.get("/v1/document?at=9")) == (404, "not_found")
+
+
+# How long.
+async def test_a_body_may_have_1_mib(open_memory: Memory) -> None:
+    async with calling(app_of(open_memory)) as client:
+        body = b'{"value":1}'.ljust(BODY_LIMIT)
+        assert (await client.put("/v1/items/a/b", content=body, headers=JSON)).status_code == 200
+        assert code(await client.put("/v1/items/a/b", content=body + b" ", headers=JSON)) == (413, "too_large")
+
+
+async def test_a_body_in_pieces_is_refused_as_soon_as_it_is_too_long(open_memory: Memory) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b" " * 64 * 1024
+
+    async with calling(app_of(open_memory)) as client:
+        assert code(await client.put("/v1/items/a/b", content=endless(), headers=JSON)) == (413, "too_large")
+    assert sent < 40
+
+
+async def test_a_declared_length_is_refused_before_anything_is_read(open_memory: Memory) -> None:
+    read = 0
+
+    async def receive() -> Message:
+        nonlocal read
+        read += 1
+        return {"type": "http.disconnect"}
+
+    for length in (str(BODY_LIMIT + 1), "9" * 500):
+        status, problem = await raw(app_of(open_memory), "PUT", PATH, {"content-length": length}, receive)
+        assert (status, problem["code"]) == (413, "too_large")
+    assert read == 0
+
+
+async def test_half_a_body_is_none(memory: Memory) -> None:
+    pieces: list[Message] = [
+        {"type": "http.request", "body": b'{"value":1}', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return pieces.pop(0)
+
+    status, _ = await raw(app_of(memory), "PUT", PATH, JSON, receive)
+    assert status == 499
+    assert memory.of(user="ada").items.all().entries == ()
+
+
+async def test_nobody_who_is_not_known_has_a_body_read(open_memory: Memory) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        sent += 1
+        yield b"{}"
+
+    async with calling(app_of(open_memory), None) as client:
+        answer = await client.put("/v1/items/a/b", content=body(), headers=JSON)
+    assert code(answer) == (401, "unauthenticated")
+    assert sent == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/problem+json"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+async def test_a_body_is_json_and_says_so(open_memory: Memory, headers: dict[str, str]) -> None:
+    async with calling(app_of(open_memory)) as client:
+        answer = await client.put("/v1/items/a/b", content=b'{"value":1}', headers=headers)
+    assert code(answer) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"']
+)
+async def test_json_may_be_written_in_several_ways(open_memory: Memory, kind: str) -> None:
+    async with calling(app_of(open_memory)) as client:
+        answer = await client.put("/v1/items/a/b", content=b'{"value":1}', headers={"Content-Type": kind})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_what_takes_no_body_is_given_none(open_memory: Memory, method: str) -> None:
+    open_memory.of(user="ada").items.set("a", "b", 1)
+    async with calling(app_of(open_memory)) as client:
+        answer = await client.request(method, "/v1/items/a/b", content=b"{}", headers=JSON)
+        assert code(answer) == (400, "invalid_input")
+        assert (await client.request(method, "/v1/items/a/b")).status_code == 200
+
+
+async def test_a_body_that_takes_long_to_look_at_does_not_keep_others_waiting(open_memory: Memory) -> None:
+    body = "{" + ",".join(f'"{number}":0' for number in range(80_000)) + "}"
+    async with calling(app_of(open_memory)) as client:
+        hostile = asyncio.create_task(client.put("/v1/items/a/b", content=body, headers=JSON))
+        turns = 0
+        while not hostile.done():
+            assert (await client.get("/v1/items/a/none")).status_code == 404
+            turns += 1
+    assert code(await hostile)[0] in (400, 413, 422)
+    assert turns > 2

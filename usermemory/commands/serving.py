@@ -1,0 +1,123 @@
+"""Serving: what `usermemory serve` does once it knows what was asked for."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
+from typing import Any, Never
+
+import click
+
+from http_api.session import SignedCookie
+from mcp_server.app import PATH
+from mcp_server.listening import bound as listening
+from mcp_server.listening import serve_http
+from memory_tools.hosts import is_loopback
+from memory_tools.memory import Memory
+from storage.batches import list_batches
+from storage.errors import InvalidInput, NoIdentity, UnsafeRole
+from storage.queue import open_queue
+from usermemory.commands.options import bound, default_database
+from usermemory.commands.tokens import TOKENS, verifiers_of
+from usermemory.serve import create_service
+
+NOBODY = (
+    "Nobody was named, so there is no memory to serve. Add --user ID (or --phone NUMBER) for one person on this "
+    "machine, or say how people are known: --api-keys, --issuer URL, or a session secret in USERMEMORY_SESSION_SECRET."
+)
+
+
+def serve(
+    *,
+    user: str | None,
+    phone: str | None,
+    region: str | None,
+    organization: str,
+    database: str | None,
+    worker_database: str | None,
+    queue: str | None,
+    inactivity: timedelta,
+    host: str,
+    port: int,
+    url: str | None,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    session_cookie: str,
+    pace: str,
+    tools: Any,
+    flow: str | None,
+    **tokens: Any,
+) -> None:
+    """Serve until the operator ends it."""
+    secret = os.environ.get("USERMEMORY_SESSION_SECRET")
+    by_token = any(tokens[name] for name in TOKENS)
+    named = user is not None or phone is not None
+    if by_token or secret:
+        named = False  # whom the shell was set up for is nobody here: each request says who asks
+    elif not named:
+        raise NoIdentity(NOBODY)
+    job_token = os.environ.get("USERMEMORY_JOB_TOKEN") or None
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
+    signal.signal(signal.SIGTERM, _end)
+    with (
+        Memory.open(database or default_database(), through="http", default_region=region) as memory,
+        _operators(memory, worker_database) as operators,
+    ):
+        if job_token and worker_database is None and memory.database.on_postgresql:
+            raise InvalidInput("what USERMEMORY_JOB_TOKEN sets off needs the worker's URL: add --worker-database")
+        audience = [] if url is None else [url.rstrip("/"), url.rstrip("/") + PATH]
+        verifiers = list(verifiers_of(memory, organization, audience, **tokens))
+        if verifiers and url is None and not is_loopback(host):
+            raise InvalidInput("say at which address clients know this server: add --url https://...")
+        opened = open_queue(queue, operators.database)
+        try:
+            app = create_service(
+                memory,
+                operator_memory=operators,
+                queue=opened,
+                inactivity=inactivity,
+                person=bound(memory, user, phone, organization) if named else None,
+                verifiers=verifiers,
+                session=SignedCookie(secret, cookie=session_cookie) if secret else None,
+                job_token=job_token,
+                url=url,
+                authorization_servers=[tokens["issuer"]] if tokens["issuer"] else [],
+                listens_on=host,
+                hosts=allow_host,
+                origins=allow_origin,
+                pace=pace,
+                tools=tools,
+                flow=flow,
+            )
+            with listening(host, port) as listener:
+                address = f"[{host}]" if ":" in host else host
+                click.echo(
+                    f"Listening on http://{address}:{listener.getsockname()[1]} (/docs says what there is)", err=True
+                )
+                with suppress(KeyboardInterrupt):  # that is how a server is stopped by hand
+                    serve_http(app, listener)
+        finally:
+            opened.close()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> Never:
+    """End as asked to, with the memory closed."""
+    raise SystemExit(0)
+
+
+@contextmanager
+def _operators(memory: Memory, url: str | None) -> Generator[Memory]:
+    """Give the memory for what operators ask. Raises UnsafeRole where the URL is not the worker's."""
+    if url is None:
+        yield memory
+        return
+    with Memory.open(url, through="http", default_region=memory.default_region) as operators:
+        try:
+            list_batches(operators.database, limit=1)
+        except UnsafeRole:
+            raise UnsafeRole("--worker-database is the application's URL: operators need the worker's") from None
+        yield operators
