@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 from usermemory.neighbours import require_neighbour
 
 if TYPE_CHECKING:
+    from graphs.checkpointed import CheckpointedConversations
+    from graphs.conversation_summarizer import (
+        ConversationSummarizer,
+        ExtractiveConversationSummarizer,
+        ModelConversationSummarizer,
+    )
     from graphs.extractive import ExtractiveSummarizer
     from graphs.material import Material, Source, SourceText
     from graphs.messages import amemory_messages, memory_messages
     from graphs.middleware import UserMemoryMiddleware
+    from graphs.recap import ConversationRecap, Recap, Transcript
+    from graphs.recaps import arecap_conversation, recap_conversation
+    from graphs.schedule import Schedule
     from graphs.summarizer import ModelSummarizer, Summarizer, Summary
     from graphs.testing import ScriptedChatModel
     from graphs.update import (
@@ -22,28 +31,40 @@ if TYPE_CHECKING:
         update_nodes,
     )
     from graphs.voice import MemoryCall, memory_load_node, memory_store_node
+    from graphs.worker import Worker
     from memory_tools.context import MemoryContext
 
 __all__ = [
+    "CheckpointedConversations",
+    "ConversationRecap",
+    "ConversationSummarizer",
+    "ExtractiveConversationSummarizer",
     "ExtractiveSummarizer",
     "Material",
     "MemoryCall",
     "MemoryContext",
+    "ModelConversationSummarizer",
     "ModelSummarizer",
+    "Recap",
+    "Schedule",
     "ScriptedChatModel",
     "Source",
     "SourceText",
     "Summarizer",
     "Summary",
+    "Transcript",
     "UpdateResult",
     "UserMemoryMiddleware",
+    "Worker",
     "amemory_messages",
+    "arecap_conversation",
     "aupdate_memory",
     "build_update_graph",
     "generate_memory_update",
     "memory_load_node",
     "memory_messages",
     "memory_store_node",
+    "recap_conversation",
     "update_memory",
     "update_nodes",
 ]
@@ -52,21 +73,32 @@ if find_spec("langchain") is None:  # an extra, and `from ... import *` must do 
     __all__.remove("UserMemoryMiddleware")
 
 _MODULES = {
+    "CheckpointedConversations": "graphs.checkpointed",
+    "ConversationRecap": "graphs.recap",
+    "ConversationSummarizer": "graphs.conversation_summarizer",
+    "ExtractiveConversationSummarizer": "graphs.conversation_summarizer",
     "ExtractiveSummarizer": "graphs.extractive",
     "Material": "graphs.material",
     "MemoryCall": "graphs.voice",
     "MemoryContext": "memory_tools.context",
+    "ModelConversationSummarizer": "graphs.conversation_summarizer",
     "ModelSummarizer": "graphs.summarizer",
+    "Recap": "graphs.recap",
+    "Schedule": "graphs.schedule",
     "ScriptedChatModel": "graphs.testing",
     "Source": "graphs.material",
     "SourceText": "graphs.material",
     "Summarizer": "graphs.summarizer",
     "Summary": "graphs.summarizer",
+    "Transcript": "graphs.recap",
     "UserMemoryMiddleware": "graphs.middleware",
+    "Worker": "graphs.worker",
     "amemory_messages": "graphs.messages",
+    "arecap_conversation": "graphs.recaps",
     "memory_load_node": "graphs.voice",
     "memory_messages": "graphs.messages",
     "memory_store_node": "graphs.voice",
+    "recap_conversation": "graphs.recaps",
 }
 
 for _neighbour in ("storage", "memory_tools"):

@@ -33,7 +33,7 @@ from storage.eligible import INACTIVE_FOR
 from storage.errors import InvalidInput
 from storage.jobs import ATTEMPTS
 from storage.json_types import Json
-from storage.queue import Delivery, Queue
+from storage.queue import VISIBILITY_LIMIT, Delivery, Queue
 
 CONCURRENCY = 4
 """Conversations and people that one worker is busy with at once."""
@@ -41,7 +41,7 @@ CONCURRENCY = 4
 VISIBILITY = 60.0
 """Seconds for which nobody else gets what a worker took, unless it says that it is still busy."""
 
-GRACE = 25.0
+GRACE = 20.0
 """Seconds that a worker which is to stop waits for what it has begun."""
 
 WAIT = 5.0
@@ -111,8 +111,11 @@ class Worker:
         of ours. `schedule` and what is `beside` it (`Relay.run`) have threads of their own while the worker runs.
         Raises InvalidInput for numbers that make no sense.
         """
-        if concurrency < 1 or attempts < 1 or visibility <= 0 or grace < 0:
-            raise InvalidInput("a worker needs a concurrency, attempts and a visibility above 0, and a grace from 0")
+        if concurrency < 1 or attempts < 1 or grace < 0 or not 0 < visibility <= VISIBILITY_LIMIT:
+            raise InvalidInput(
+                "a worker needs a concurrency and attempts from 1, a grace from 0, and a visibility above 0 and up to"
+                f" {VISIBILITY_LIMIT:,} seconds"
+            )
         self._queue = queue
         self._handler = handler
         self._companions: list[Companion] = [*([] if schedule is None else [schedule.run]), *beside]
@@ -164,7 +167,9 @@ class Worker:
         turns = Turns(self._concurrency, self._ended)
         running = [_thread("heartbeat", partial(self._beat, turns, ended))]
         if with_companions:
-            running += [_thread("companion", partial(companion, until)) for companion in self._companions]
+            running += [
+                _thread("companion", partial(self._accompany, companion, until)) for companion in self._companions
+            ]
         grace = 0.0
         try:
             yield turns
@@ -177,6 +182,18 @@ class Worker:
                 self._leases.give_back_all()
             for thread in running:
                 thread.join(JOINING_SECONDS)
+
+    def _accompany(self, companion: Companion, until: threading.Event) -> None:
+        """Let something run beside, and again where it breaks."""
+        failures = 0
+        while not until.is_set():
+            try:
+                companion(until)
+                return
+            except Exception as error:  # noqa: BLE001 - a door: whatever a host puts beside the worker
+                failures += 1
+                _log.error("what runs beside the worker broke (%s), try %d", code_of(error), failures)
+                until.wait(pause(failures))
 
     def _receive(self, turns: Turns, wait: float) -> bool:
         """Take what there is room for, and tell whether there was anything, or no room to look."""
@@ -194,11 +211,11 @@ class Worker:
         things, reason = self._things(delivery)
         if reason is not None:
             _log.error("a message was buried (%s)", reason)
-            self._queue.bury(delivery, reason)
+            self._bury(delivery, reason)
         elif things:
             turns.take(delivery, things)
         else:
-            self._queue.acknowledge(delivery)
+            self._ended(delivery, True)
 
     def _things(self, delivery: Delivery) -> tuple[Sequence[Thing], str | None]:
         """Return what a message asks for, or why nobody can do it."""
@@ -226,9 +243,12 @@ class Worker:
             _log.error("the host's handler failed (%s), receipt %d", code, delivery.receives)
             if delivery.receives < self._attempts:
                 return False
-            with self._surviving("a message could not be buried"):
-                self._queue.bury(delivery, code)
+            self._bury(delivery, code)
         return True
+
+    def _bury(self, delivery: Delivery, reason: str) -> None:
+        with self._surviving("a message could not be buried"):
+            self._queue.bury(delivery, reason)
 
     def _ended(self, delivery: Delivery, handled: bool) -> None:
         with self._surviving("a message could not be given back"):

@@ -56,7 +56,41 @@ _VERSION: Final = known(
     checkpoint_bytes=maybe(NUMBER),
 )
 _PROFILE: Final = known(text=TEXT, created_at=WHEN, updated_at=WHEN)
-_LIST: Final[Schema] = {"type": "array", "items": OBJECT}
+_MESSAGE: Final = known(
+    number=NUMBER,
+    conversation=TEXT,
+    role=TEXT,
+    content=ANY,
+    said_at=WHEN,
+    external_id=maybe(TEXT),
+    metadata=OBJECT,
+)
+_CONVERSATION: Final = known(
+    id=TEXT,
+    name=TEXT,
+    message_count=NUMBER,
+    token_count=NUMBER,
+    last_message_at=maybe(WHEN),
+    created_at=WHEN,
+    updated_at=WHEN,
+)
+_CONVERSATION_MEMORY: Final = known(
+    id=TEXT,
+    conversation=TEXT,
+    data=OBJECT,
+    message_count=NUMBER,
+    provenance=OBJECT,
+    created_at=WHEN,
+    updated_at=WHEN,
+)
+_PENDING: Final = known(
+    id=TEXT,
+    base_version=NUMBER,
+    patch=PATCH,
+    objections={"type": "array", "items": OBJECT},
+    provenance=OBJECT,
+    created_at=WHEN,
+)
 
 _ANSWERS: Final[dict[str, Schema]] = {
     "get_user_memory": ANY,
@@ -72,11 +106,15 @@ _ANSWERS: Final[dict[str, Schema]] = {
     "get_profile_text": _PROFILE,
     "set_profile_text": _PROFILE,
     "delete_profile_text": _DONE,
-    "append_messages": _LIST,
-    "list_messages": page(OBJECT, NUMBER),
-    "list_conversations": page(OBJECT, TEXT),
-    "list_pending_versions": page(OBJECT, TEXT),
-    "get_pending_version": OBJECT,
+    "append_messages": {"type": "array", "items": _MESSAGE},
+    "list_messages": page(_MESSAGE, NUMBER),
+    "list_conversations": page(_CONVERSATION, TEXT),
+    "get_conversation_memory": _CONVERSATION_MEMORY,
+    "set_conversation_memory": _CONVERSATION_MEMORY,
+    "list_conversation_memories": page(_CONVERSATION_MEMORY, TEXT),
+    "note_activity": _DONE,
+    "list_pending_versions": page(_PENDING, TEXT),
+    "get_pending_version": _PENDING,
     "accept_pending_version": _OUTCOME,
     "reject_pending_version": _DONE,
     "get_memory_configuration": MemoryConfiguration.model_json_schema(),

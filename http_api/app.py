@@ -91,6 +91,7 @@ def create_app(
         version=version("usermemory"),
         description="Long-term memory of people, for programs in any language.",
         openapi_url=None,  # add_docs has both pages
+        telemetry={"tracing": False, "logs": False},  # its spans have paths and queries: who asks, and for which item
         redirect_slashes=False,  # to another address, and behind a proxy to http: there are no other paths
         exception_handlers={
             UserMemoryError: on_error,
@@ -119,7 +120,7 @@ def create_app(
     own = APIRouter(route_class=Plain)
     own.add_api_route("/health", _health, include_in_schema=False)
     own.add_api_route("/metrics", metrics.shown, include_in_schema=False)
-    for router in (catalog_router(), own, *routers):
+    for router in (*routers, catalog_router(), own):
         app.router.routes.extend(router.routes)  # as they are: an included router would be searched in vain for methods
     add_docs(app)
     describe(app, tokens=bool(verifiers), sessions=session is not None)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from http_api.etag import Conditions, Versioned, conditions, held_to, read_document, tag, version_of
 from http_api.idempotency import REPLAYED, Answer, answered_once, fingerprint, idempotency_key
 from http_api.identity import DOOR, Asker, Recognition
-from http_api.members import body_of, checked, members_of
+from http_api.members import body_of, checked, is_little, members_of
 from http_api.problems import MAY_READ
 from memory_tools.access import Scope
 from memory_tools.answer import DONE, as_json
@@ -27,6 +27,7 @@ from memory_tools.telemetry import observed, word
 from memory_tools.within import Within
 from storage.canonical import dumps
 from storage.errors import RateLimited, TimedOut
+from storage.identity import Identity
 from storage.json_types import Json
 
 Ask = TypeVar("Ask", bound=Input)
@@ -59,9 +60,9 @@ class Door:
     job_token: str | None = None
     seconds: float = SECONDS
 
-    async def asker(self, request: Request) -> Asker:
-        """Return who asks. Raises what `Recognition` raises, and RateLimited."""
-        asker = await self.recognition(request)
+    def asker(self, request: Request, session: Identity | None) -> Asker:
+        """Return who asks, in a thread. Raises what `Recognition` raises, and RateLimited."""
+        asker = self.recognition.asker(request, session)
         request.scope[MAY_READ] = asker.may(Scope.READ) or asker.may(Scope.OPERATE)
         if seconds := self.buckets.take(asker.key):
             raise RateLimited(retry_after=math.ceil(seconds))
@@ -133,9 +134,13 @@ async def answered(
             return given
 
     async def run() -> Answer:
-        asker = await door.asker(request)
+        session, threads = await door.recognition.session(request), door.memory.threads
+        if is_little(request):  # the way to a thread and back costs more than what is done there
+            body = await body_of(request)
+            return await threads.run(lambda: answer(door.asker(request, session), body))
+        asker = await threads.run(lambda: door.asker(request, session))
         body = await body_of(request)
-        return await door.memory.threads.run(lambda: answer(asker, body))
+        return await threads.run(lambda: answer(asker, body))
 
     return await _in_time(door, run)
 
@@ -152,7 +157,8 @@ async def triggered(
     async def run() -> Answer:
         organization = None
         if not door.knows_job(request):
-            asker = await door.asker(request)
+            session = await door.recognition.session(request)
+            asker = await door.memory.threads.run(lambda: door.asker(request, session))
             asker.require(Scope.OPERATE)
             organization = asker.organization
         trigger = Trigger(organization, idempotency_key(request.headers))

@@ -51,9 +51,21 @@ SECURITY: Final = {
 _NAMING: Final = {
     named.USER: "Whose memory it is, percent-encoded; only for tokens that act for others.",
     named.PHONE: "The phone number of the person, percent-encoded.",
-    named.VERIFIED: "Whether the person answers this number: true or false.",
-    named.ORGANIZATION: "The organization of the person: the token's own.",
+    named.VERIFIED: "Whether the person answers this number.",
+    named.ORGANIZATION: "The organization of the person, percent-encoded: the token's own.",
 }
+
+_ENCODED: Final = {"type": "string", "pattern": "^([!-$&-~]|%[0-7][0-9A-Fa-f])+$"}
+_FORMS: Final = {
+    named.USER: _ENCODED,
+    named.PHONE: _ENCODED,
+    named.VERIFIED: {"type": "string", "enum": ["true", "false"]},
+    named.ORGANIZATION: _ENCODED,
+    HEADER: {"type": "string", "pattern": f"^[!-~]{{1,{KEY_LIMIT}}}$"},
+    "If-Match": {"type": "string", "pattern": r'^(\*|"[0-9]+")$'},
+    "If-None-Match": {"type": "string", "pattern": r'^(\*|"[0-9]+")$'},
+}
+"""What stands in the headers, in the plain cases that a client needs."""
 
 
 def described(
@@ -88,7 +100,7 @@ def described(
     elif versioned is not None:
         headers["If-None-Match"] = "The ETag that is known: if there is nothing new, the answer is empty."
     parameters += [
-        {"name": each, "in": "header", "required": False, "description": said, "schema": {"type": "string"}}
+        {"name": each, "in": "header", "required": False, "description": said, "schema": _FORMS[each]}
         for each, said in headers.items()
     ]
     scopes = f" Needs the scope `{scope}`." if scope else ""

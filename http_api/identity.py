@@ -85,8 +85,8 @@ class Asker:
         InvalidIdentity, and MemoryDisabled where the organization said so.
         """
         self.require(scope)
-        person = self.own if self.own is not None and user is None and self.named is None else None
-        if person is None:
+        person = self.own
+        if person is None or self.named is not None or user not in (None, person.identity.user):
             person = UserMemory(self.memory, self._identity(user))
         configuration = effective_configuration(self.memory.database, person.identity.organization)
         return require_allowed(person, configuration).acting(self.provenance)
@@ -128,18 +128,31 @@ class Recognition:
         self._own = own
         self._waits = session is not None and not isinstance(session, SignedCookie) and not _is_async(session)
 
-    async def __call__(self, request: Request) -> Asker:
-        """Return who asks. A bearer token decides where there is one, whatever cookies came with it.
+    async def session(self, request: Request) -> Identity | None:
+        """Return whose session a request belongs to; None where something else decides who asks.
+
+        That is a bearer token, whatever cookies came with it, or that the app belongs to one person. Raises
+        Unauthenticated where nobody asks, and DatabaseUnavailable where nobody can say.
+        """
+        if self._own is not None or bearer_tokens(request.headers.getlist("authorization")):
+            return None
+        identity = None if self._session is None else await self._resolved(request, self._session)
+        if identity is None:
+            raise Unauthenticated
+        return identity
+
+    def asker(self, request: Request, session: Identity | None) -> Asker:
+        """Return who asks, once `session` was found out. May block: it is called in a thread.
 
         Raises Unauthenticated, InvalidIdentity, InsufficientScope for a name that may not be given, AccessDenied for a
         write by cookie that did not come from a page of this server, and DatabaseUnavailable where nobody can say.
         """
         if self._own is not None:
             asker = self._bound(self._own)
-        elif bearer_tokens(request.headers.getlist("authorization")):
-            asker = await self._by_token(request)
+        elif session is not None:
+            asker = self._by_session(request, session)
         else:
-            asker = await self._by_session(request)
+            asker = self._by_token(request)
         named = person_named(request.headers.getlist)  # after who asks is known: nobody else is told what is wrong
         if named is None:
             return asker
@@ -150,12 +163,12 @@ class Recognition:
         principal = Principal("who asks from this machine", own.identity.organization, READ_AND_WRITE, own.identity)
         return Asker(self._memory, principal, BY_AGENT, own=own)
 
-    async def _by_token(self, request: Request) -> Asker:
+    def _by_token(self, request: Request) -> Asker:
         token = one_token(request.headers.getlist("authorization"))
         if token is None:
             raise Unauthenticated
         try:
-            principal = await self._memory.threads.run(lambda: verified(self._verifiers, token))
+            principal = verified(self._verifiers, token)
         except Exception as error:  # noqa: BLE001 - a door: an error of a host's verifier may quote the token
             _log.error("a token cannot be verified: %s", type(error).__name__)
             raise DatabaseUnavailable("Tokens cannot be verified at the moment: try again later.") from None
@@ -163,10 +176,7 @@ class Recognition:
             raise Unauthenticated
         return Asker(self._memory, principal, BY_OPERATOR if Scope.OPERATE in principal.scopes else BY_AGENT)
 
-    async def _by_session(self, request: Request) -> Asker:
-        identity = None if self._session is None else await self._resolved(request, self._session)
-        if identity is None:
-            raise Unauthenticated
+    def _by_session(self, request: Request, identity: Identity) -> Asker:
         if request.method not in SAFE_METHODS and not _from_own_page(request):
             raise AccessDenied("Changes by cookie come from a page of this server: send Origin.")
         return Asker(self._memory, Principal("session", identity.organization, READ_AND_WRITE, identity), BY_USER)

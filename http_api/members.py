@@ -22,6 +22,9 @@ Ask = TypeVar("Ask", bound=Input)
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a body."""
 
+LITTLE_DIGITS: Final = 5
+"""A declared length of fewer digits, so of less than 10 KB, is that of a little body: those of most items."""
+
 BODY_SECONDS: Final = 15.0
 """How long a client may take to send it."""
 
@@ -32,28 +35,32 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose members stand in the body; those of the others stand in the query."""
 
 
-async def body_of(request: Request) -> bytes:
-    """Return the body of a request whose method has one, else nothing.
-
-    Raises TooLarge, TooSlow, UnsupportedMediaType for another than JSON, and Malformed where there should be none.
-    """
-    headers = request.headers
+def is_little(request: Request) -> bool:
+    """Tell whether the body is so short that it may be read before anybody knows who sends it."""
     if request.method not in WITH_BODY:
-        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-            raise Malformed(f"{request.method} takes no body: its parameters stand in the query")
+        return True
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and declared.isascii() and len(declared) < LITTLE_DIGITS
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body of a request whose method has one, else nothing. Raises TooLarge, TooSlow and ClientGone."""
+    if request.method not in WITH_BODY:
         return b""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await read_body(headers.get("content-length", ""), request.receive, BODY_LIMIT)
+            return await read_body(request.headers.get("content-length", ""), request.receive, BODY_LIMIT)
     except TimeoutError:
         raise TooSlow from None
-    if body and (not _is_json(headers.getlist("content-type")) or "content-encoding" in headers):
-        raise UnsupportedMediaType
-    return body
 
 
 def members_of(request: Request, body: bytes) -> dict[str, Json]:
-    """Return the members of a request. Raises Malformed, InvalidJson, TooLarge, and InvalidQuestion for one twice."""
+    """Return the members of a request with this body.
+
+    Raises UnsupportedMediaType for another body than JSON, Malformed for one where there should be none and for what
+    cannot be read, InvalidJson, TooLarge, and InvalidQuestion for a member that is given twice.
+    """
+    _check_kind(request, body)
     given: Mapping[str, Json] = _in_query(request)
     if request.method in WITH_BODY:
         if given:
@@ -71,6 +78,15 @@ def checked(question: type[Ask], members: Mapping[str, Json]) -> Ask:
         return question.model_validate(members)
     except ValidationError as error:
         raise misasked(error) from None
+
+
+def _check_kind(request: Request, body: bytes) -> None:
+    headers = request.headers
+    if request.method in WITH_BODY:
+        if body and (not _is_json(headers.getlist("content-type")) or "content-encoding" in headers):
+            raise UnsupportedMediaType
+    elif headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise Malformed(f"{request.method} takes no body: its parameters stand in the query")
 
 
 def _in_body(body: bytes) -> Mapping[str, Json]:

@@ -1,6 +1,6 @@
 """Tasks: the routes that set work off, for schedulers and operators: seeds 003 and 001."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -15,13 +15,10 @@ from http_api.description import described
 from http_api.operations import Plain
 from memory_tools.access import Scope
 from memory_tools.operation import Effect, Input, Omittable
-from memory_tools.upkeep import Upkeep
+from memory_tools.upkeep import EARLIEST, Upkeep
 from storage.batches import Batch, get_batch
 from storage.errors import NotFound
 from storage.json_types import Json
-
-_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""There is a day before it in every zone."""
 
 
 class Nothing(Input):
@@ -32,7 +29,7 @@ class Due(Input):
     """When the daily job is due."""
 
     due_at: Annotated[
-        Omittable[Annotated[AwareDatetime, Field(ge=_EARLIEST)]],
+        Omittable[Annotated[AwareDatetime, Field(ge=EARLIEST)]],
         Field(description="The due time, with a zone, which counts once whoever comes with it; the full hour of now."),
     ]
 
@@ -121,7 +118,7 @@ def tasks_router(upkeep: Upkeep | None) -> APIRouter:
         202,
     )
     add(
-        "GET /tasks/{batch_id}",
+        "GET /tasks/batches/{batch_id}",
         "get_batch",
         progress,
         BatchWanted,

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final, Self
 
 from storage.errors import InvalidInput
@@ -39,7 +40,7 @@ class Pace:
 
 
 class Buckets:
-    """The buckets of everybody who asked lately."""
+    """The buckets of everybody who asked lately. Thread-safe."""
 
     def __init__(self, pace: Pace, timer: Callable[[], float] = time.monotonic) -> None:
         """Fill at `pace`; `timer` says seconds that only pass."""
@@ -48,9 +49,14 @@ class Buckets:
         self._timer = timer
         self._full_at: dict[Hashable, float] = {}
         self._sweep_at = _SWEEP
+        self._taking = Lock()
 
     def take(self, who: Hashable) -> float:
         """Take what one request costs and return 0; or return the seconds after which there will be enough."""
+        with self._taking:
+            return self._take(who)
+
+    def _take(self, who: Hashable) -> float:
         now = self._timer()
         full_at = max(self._full_at.get(who, now), now) + self._each
         missing = full_at - now - self._room

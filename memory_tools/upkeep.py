@@ -7,7 +7,7 @@ process that ended in between has not.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -30,7 +30,7 @@ from storage.batches import (
 )
 from storage.database import Database
 from storage.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
-from storage.errors import Erased
+from storage.errors import Erased, InvalidInput
 from storage.jobs import Due, JobKind, due_retries, put_back
 from storage.moment import checked_moment
 from storage.queue import Message, Queue
@@ -47,6 +47,9 @@ IDS_AT_ONCE: Final = 5_000
 
 ACTIVE_WITHIN: Final = timedelta(hours=24)
 """How long before the due time somebody was active whose memory the daily job updates (seed 001)."""
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When anything can have been due at the earliest."""
 
 RETRIES_AT_ONCE: Final = 1_000
 """Jobs that are sent again by one transaction."""
@@ -99,9 +102,12 @@ class Upkeep:
 
         A due time counts once for all organizations, and once for each that is named: whoever comes later gets None.
         Without one it is now, and a new batch each time. Under a key that made a batch before, that one comes back.
-        Raises InvalidInput for a time without zone, IdempotencyKeyReused for a key that came with another time.
+        Raises InvalidInput for a time without zone or before EARLIEST, IdempotencyKeyReused for a key that came with
+        another time.
         """
         due_at = None if due_at is None else checked_moment(due_at)
+        if due_at is not None and due_at < EARLIEST:
+            raise InvalidInput(f"a job is due at {EARLIEST:%Y-%m-%d} or later")
         since = (due_at or self.database.clock()) - ACTIVE_WITHIN
         claimed_by = idempotency_key
         if organization is not None and due_at is not None:  # the due time itself is everybody's

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from runpy import run_path
 
@@ -17,12 +17,18 @@ from memory_tools.operations import CATALOG
 from storage import errors, limits
 from storage.errors import UserMemoryError
 from usermemory.commands.failure import report
+from usermemory.commands.worker import command as worker
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = ROOT / "docs" / "operations.md"
+WORK = ROOT / "docs" / "work.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FILE = re.compile(r"`((?:storage|memory_tools|graphs|usermemory|tests|benchmarks|docs|scripts)/[\w./-]*)`")
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(
+    r"`((?:storage|memory_tools|graphs|http_api|mcp_server|usermemory|tests|benchmarks|docs|scripts)/[\w./-]*)`"
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 WITH_CATALOG = run_path(str(ROOT / "scripts" / "write_catalog.py"))["with_catalog"]
@@ -30,9 +36,9 @@ WITH_CATALOG = run_path(str(ROOT / "scripts" / "write_catalog.py"))["with_catalo
 Row = tuple[str, ...]
 
 
-def table(heading: str) -> list[Row]:
-    """Return the rows of the first table under a heading of the operations page."""
-    section = OPERATIONS.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def table(heading: str, page: Path = OPERATIONS) -> list[Row]:
+    """Return the rows of the first table under a heading of a page."""
+    section = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
 
@@ -84,15 +90,52 @@ def test_a_table_that_is_behind_the_catalog_is_written_anew() -> None:
         WITH_CATALOG("a page without markers")
 
 
-def test_the_bounds_beside_the_limits_are_the_code() -> None:
-    rows = table("Further bounds")
+def written(constant: object) -> str:
+    """Return a constant as the tables write it."""
+    return f"{constant:,}" if isinstance(constant, int | float) else str(constant)
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [(OPERATIONS, "Further bounds"), (WORK, "Limits")], ids=["operations", "work"]
+)
+def test_the_bounds_beside_the_limits_are_the_code(page: Path, heading: str) -> None:
+    rows = table(heading, page)
     assert rows
     for name, value, _ in rows:
         module, _, constant = name.strip("`").rpartition(".")
-        assert value == f"{getattr(import_module(module), constant):,}", name
+        assert value == written(getattr(import_module(module), constant)), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_table_of_the_worker_is_its_help() -> None:
+    rows = table("The worker", WORK)
+    helps = {name: getattr(option, "help", "") for option in worker.params for name in option.opts}
+    named = [re.findall(r"--[a-z-]+", row[0]) for row in rows]
+    assert {*chain(*named), "--database", "--json"} == set(helps)
+    for options, row in zip(named, rows, strict=True):
+        if row[1] not in ("", "none", "0"):
+            assert f"[default: {row[1].strip('`')}]" in " ".join(helps[option] for option in options), options
+
+
+def test_the_shell_lines_of_a_page_run_as_they_are_written(tmp_path: Path) -> None:
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("USERMEMORY_")}
+    blocks = SHELL.findall(WORK.read_text(encoding="utf-8"))
+    assert blocks
+    for block in blocks:
+        done = subprocess.run(
+            ["sh", "-euc", block],
+            cwd=tmp_path,
+            env=environment | {"PATH": programs},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "1 conversation: 1 updated." in done.stdout
+        assert "Nothing was given up." in done.stdout
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DECISIONS], ids=lambda page: page.name)
 def test_what_a_page_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = [ROOT / name for name in FILE.findall(text)] + [page.parent / name for name in LINK.findall(text)]
@@ -107,7 +150,7 @@ EXAMPLES = {
 
 
 def test_there_are_examples_to_run() -> None:
-    assert {name.partition("-")[0] for name in EXAMPLES} >= {"README.md", "architecture.md", "operations.md"}
+    assert {name.partition("-")[0] for name in EXAMPLES} >= {"README.md", "architecture.md", "operations.md", "work.md"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 from usermemory.neighbours import require_neighbour
 
 if TYPE_CHECKING:
+    from graphs.checkpointed import CheckpointedConversations
     from graphs.messages import amemory_messages, memory_messages
     from graphs.middleware import UserMemoryMiddleware
     from graphs.testing import ScriptedChatModel
     from graphs.update import aupdate_memory, build_update_graph, generate_memory_update, update_memory
     from graphs.voice import MemoryCall, memory_load_node, memory_store_node
+    from graphs.worker import Worker
     from memory_tools.context import MemoryContext
+    from memory_tools.host_conversations import HostConversation
     from memory_tools.langchain import get_user_memory_tools
     from memory_tools.memory import Memory, UserMemory
     from memory_tools.run import Run
+    from memory_tools.upkeep import Upkeep
     from storage.configuration import MemoryConfiguration
     from storage.document import MemoryDocument
     from storage.errors import (
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "CheckpointedConversations",
     "Conflict",
     "DatabaseError",
     "DatabaseSettings",
@@ -70,6 +75,7 @@ __all__ = [
     "DocumentPolicy",
     "Erased",
     "GuardRules",
+    "HostConversation",
     "IdempotencyKeyReused",
     "IdentityConflict",
     "InsufficientScope",
@@ -101,10 +107,12 @@ __all__ = [
     "Unauthenticated",
     "UnsafeRole",
     "UntrustedSource",
+    "Upkeep",
     "UserMemory",
     "UserMemoryError",
     "UserMemoryMiddleware",
     "VersionConflict",
+    "Worker",
     "amemory_messages",
     "aupdate_memory",
     "build_update_graph",
@@ -122,6 +130,10 @@ if find_spec("langchain") is None:  # an extra, and `from ... import *` must do 
     __all__.remove("UserMemoryMiddleware")
 
 _HOME = {
+    "CheckpointedConversations": "graphs.checkpointed",
+    "HostConversation": "memory_tools.host_conversations",
+    "Upkeep": "memory_tools.upkeep",
+    "Worker": "graphs.worker",
     "Memory": "memory_tools.memory",
     "UserMemory": "memory_tools.memory",
     "MemoryDocument": "storage.document",

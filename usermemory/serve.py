@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from http_api.app import create_app
@@ -26,6 +27,9 @@ from storage.queue import Queue, open_queue
 
 _OWN_PATHS: Final = frozenset({"/health"})
 """Paths of the MCP app that the HTTP API answers itself."""
+
+_ASKED: Final = ("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID")
+"""Headers of MCP clients: those that run in pages of other origins may send them, where such pages may ask at all."""
 
 
 def create_service(
@@ -102,6 +106,10 @@ def _add_mcp(
     server = create_server(memory, person=person, tools=tools, flow=flow, pace=pace)
     mcp = create_mcp_app(server, memory, **reached)
     app.router.routes.extend(each for each in mcp.routes if isinstance(each, Route) and each.path not in _OWN_PATHS)
+    added: list[Any] = app.user_middleware
+    for each in added:
+        if each.cls is CORSMiddleware:
+            each.kwargs["allow_headers"] = [*each.kwargs["allow_headers"], *_ASKED]
 
     @asynccontextmanager
     async def both(_: Any) -> AsyncGenerator[None]:

@@ -59,7 +59,7 @@ async def ticked(http: httpx.AsyncClient, **members: Any) -> Any:
 
 
 async def progress(http: httpx.AsyncClient, batch: str) -> Any:
-    answer = await http.get(f"/tasks/{batch}", headers={"Authorization": f"Bearer {JOB_TOKEN}"})
+    answer = await http.get(f"/tasks/batches/{batch}", headers={"Authorization": f"Bearer {JOB_TOKEN}"})
     assert answer.status_code == 200, answer.text
     return answer.json()
 

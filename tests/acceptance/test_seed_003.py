@@ -38,10 +38,13 @@ def memory(operators_database: Database) -> Memory:
 
 
 @pytest.fixture
-def queue(sqs: SqsServer, operators_database: Database) -> Iterator[Queue]:
-    dead_letters = sqs.new_queue()
-    url = sqs.new_queue(dead_letters=dead_letters)
-    with closing(open_queue(url, operators_database, dead_letters=dead_letters)) as opened:
+def url(sqs: SqsServer) -> str:
+    return sqs.new_queue(dead_letters=sqs.new_queue())
+
+
+@pytest.fixture
+def queue(url: str, operators_database: Database) -> Iterator[Queue]:
+    with closing(open_queue(url, operators_database)) as opened:
         yield opened
 
 
@@ -150,3 +153,17 @@ async def test_regular_messages_go_their_existing_way(memory: Memory, queue: Que
     await worked(memory, queue, ScriptedChatModel.of(), handler=heard.append)
     assert sorted(map(str, heard)) == sorted(map(str, [{"task_type": "REGULAR", "text_id": 7}, {"anything": True}]))
     assert queue.waiting() == 0
+
+
+async def test_what_is_no_json_is_given_up_and_stops_nothing(
+    memory: Memory, queue: Queue, url: str, sqs: SqsServer
+) -> None:
+    heard: list[Any] = []
+    for text in ("hello", "[1]", '{"task_type": "REGULAR"}'):
+        sqs.client.send_message(QueueUrl=url, MessageBody=text)
+    await worked(memory, queue, ScriptedChatModel.of(), handler=heard.append)
+    assert heard == [{"task_type": "REGULAR"}]
+    assert sorted((letter.raw, letter.reason) for letter in queue.dead()) == [
+        ("[1]", "malformed"),
+        ("hello", "malformed"),
+    ]

@@ -39,6 +39,14 @@ SHOWN = {
         "The memory is in the checkpoints: False",
     ),
     "voice_flow.py": ("Hello! I do not think we have met.", "Welcome back, Ada!", "Kept: 2 calls"),
+    "worker.py": (
+        "conversations: 2 of 2 updated",
+        "daily: 1 of 1 updated",
+        "call-1: My name is Ada.",
+        "I want to sleep better.  (message 2)",
+        "call-2: I prefer tea in the evening.",
+        "The document: My name is Ada.",
+    ),
 }
 """What an example prints that needs nothing but itself, in this order."""
 
@@ -104,9 +112,10 @@ def test_an_example_runs_in_an_empty_folder(name: str, tmp_path: Path, environme
 @pytest.mark.parametrize("backend", ["postgresql"])
 @pytest.mark.parametrize("name", SHOWN)
 def test_an_example_runs_on_another_database(
-    name: str, database: Database, database_url: str, tmp_path: Path, environment: dict[str, str]
+    name: str, database: Database, database_url: str, worker_url: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    assert_shown(name, run(name, tmp_path, environment | {"USERMEMORY_DATABASE": database_url}))
+    urls = {"USERMEMORY_DATABASE": database_url, "USERMEMORY_WORKER_DATABASE": worker_url}
+    assert_shown(name, run(name, tmp_path, environment | urls))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -316,7 +316,7 @@ def test_a_handler_that_fails_has_the_message_again_and_then_it_is_dead(
 
 
 def test_a_worker_wants_numbers_that_make_sense(works: Workplace) -> None:
-    for wrong in ({"concurrency": 0}, {"attempts": 0}, {"visibility": 0}, {"grace": -1}):
+    for wrong in ({"concurrency": 0}, {"attempts": 0}, {"visibility": 0}, {"visibility": 43_201}, {"grace": -1}):
         with pytest.raises(InvalidInput):
             works.worker(**wrong)
 
@@ -493,6 +493,30 @@ def test_what_the_host_puts_beside_runs_as_long_as_the_worker(works: Workplace) 
     until.set()
     thread.join(SECONDS)
     assert events == ["ended"]
+
+
+def test_what_runs_beside_is_begun_again_where_it_breaks(
+    works: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import graphs.worker
+
+    monkeypatch.setattr(graphs.worker, "pause", lambda _: 0)
+    begun: list[int] = []
+    again = threading.Event()
+
+    def breaks_twice(until: threading.Event) -> None:
+        begun.append(1)
+        if len(begun) < 3:
+            raise ValueError("Ada drinks tea.")
+        again.set()
+
+    thread, until = running(works.worker(beside=[breaks_twice]))
+    assert again.wait(SECONDS)
+    until.set()
+    thread.join(SECONDS)
+    assert len(begun) == 3
+    assert "value_error" in caplog.text
+    assert "tea" not in caplog.text
 
 
 def test_spans_tell_of_each_job_and_hold_nothing_that_was_said(works: Workplace, heard: Heard) -> None:

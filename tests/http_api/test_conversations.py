@@ -220,3 +220,16 @@ async def test_where_memory_is_switched_off_nothing_is_kept(
         method, path, body = route(conversation)
         assert code(await operator.request(method, path, json=body)) == (403, "memory_disabled")
     assert code(await operator.post("/conversations", json=CALL)) == (403, "memory_disabled")
+
+
+async def test_on_postgresql_a_conversation_is_found_by_its_id_with_the_workers_url(
+    memory: Memory, operator: httpx.AsyncClient
+) -> None:
+    conversation = await begun(operator)
+    async with calling(app_of(memory, routers=[conversations_router()]), "operator") as client:
+        answer = await client.get(f"/conversations/{conversation}/messages")
+        if memory.database.on_postgresql:
+            assert code(answer) == (500, "unsafe_role")
+        else:
+            assert answer.json()["message_count"] == 2
+            assert code(await client.get(f"/conversations/{uuid4()}/messages")) == (404, "not_found")

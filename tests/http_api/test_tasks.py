@@ -124,7 +124,7 @@ async def test_an_operator_sets_off_what_is_of_its_own_organization(
         assert (await client.post(CRON, json=due)).json() == NOTHING
     async with calling(app, JOBS) as client:
         assert (await client.post(CRON, json=due)).json()["enqueued"] == 2
-        assert (await client.get(f"/tasks/{batch['id']}")).json() == batch
+        assert (await client.get(f"/tasks/batches/{batch['id']}")).json() == batch
 
 
 async def test_the_cron_route_counts_once_for_each_due_time(
@@ -205,7 +205,7 @@ async def test_work_is_set_off_by_the_token_of_the_jobs_or_an_operator(
         for path in (TRIGGER, CRON):
             assert code(await client.post(path)) == said
             assert code(await client.get(path)) in ((405, "method_not_allowed"), (422, "invalid_input"), said)
-        assert code(await client.get(f"/tasks/{uuid4()}")) == said
+        assert code(await client.get(f"/tasks/batches/{uuid4()}")) == said
     assert queued(administrator) == []
 
 
@@ -229,7 +229,7 @@ async def test_a_batch_tells_how_far_it_is(app: FastAPI, memory: Memory, operato
     ended(memory, clock, "ada", "bob")
     database = operator_memory.database
     async with calling(app, JOBS) as client:
-        path = f"/tasks/{(await client.post(TRIGGER)).json()['batch']['id']}"
+        path = f"/tasks/batches/{(await client.post(TRIGGER)).json()['batch']['id']}"
         outcomes: list[tuple[str, Outcome]] = [("ada", "updated"), ("bob", "unchanged")]
         for done, (user, outcome) in enumerate(outcomes, start=1):
             [conversation] = memory.of(user=user).conversations.all().entries
@@ -241,8 +241,8 @@ async def test_a_batch_tells_how_far_it_is(app: FastAPI, memory: Memory, operato
             assert (batch["waiting"], batch["updated"], batch["unchanged"]) == (2 - done, 1, done - 1)
             assert (batch["input_tokens"], batch["output_tokens"]) == (100 * done, 10 * done)
             assert (batch["finished_at"] is not None) is (done == 2)
-        assert code(await client.get(f"/tasks/{uuid4()}")) == (404, "not_found")
-        assert code(await client.get("/tasks/17")) == (422, "invalid_input")
+        assert code(await client.get(f"/tasks/batches/{uuid4()}")) == (404, "not_found")
+        assert code(await client.get("/tasks/batches/17")) == (422, "invalid_input")
 
 
 async def test_a_batch_of_everybody_or_of_others_is_answered_like_one_that_is_not_there(
@@ -252,11 +252,11 @@ async def test_a_batch_of_everybody_or_of_others_is_answered_like_one_that_is_no
     ended(memory, clock, "ada", organization="acme")
     async with calling(app, "operator") as client:
         own = (await client.post(TRIGGER)).json()["batch"]["id"]
-        assert (await client.get(f"/tasks/{own}")).status_code == 200
+        assert (await client.get(f"/tasks/batches/{own}")).status_code == 200
     async with calling(app, JOBS) as client:
         everybodys = (await client.post(TRIGGER)).json()["batch"]["id"]
     async with calling(app, "operator-of-acme") as client:
-        answers = [await client.get(f"/tasks/{each}") for each in (own, everybodys, uuid4())]
+        answers = [await client.get(f"/tasks/batches/{each}") for each in (own, everybodys, uuid4())]
     assert {code(answer) for answer in answers} == {(404, "not_found")}
     assert len({answer.content for answer in answers}) == 1
 

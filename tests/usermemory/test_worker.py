@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 
 from memory_tools.memory import Memory
 from storage import outbox
@@ -19,6 +20,8 @@ from storage.errors import InvalidInput
 from storage.queue import Message
 from storage.sql_queue import SqlQueue
 from tests.mcp_server.wire import ROOT, environment
+from tests.memory_tools.events import eventually
+from tests.redis_server import running_redis
 from tests.usermemory.cli import Cli
 from usermemory.commands.durations import duration
 
@@ -129,6 +132,7 @@ def test_a_function_that_is_not_there_is_refused(on_sqlite: Cli, handlers: Path,
         (["--visibility", "0"], 1),
         (["--queue", "redis://localhost"], 1),
         (["--publish", "smtp://localhost"], 1),
+        (["--upgrades", "http://localhost"], 1),
         (["--model", "no-such-provider:model"], 1),
     ],
 )
@@ -195,6 +199,21 @@ def test_the_second_signal_ends_it_at_once(workers_url: str, queue: SqlQueue, ha
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+
+
+def test_it_remembers_who_was_upgraded(workers_url: str, queue: SqlQueue, handlers: Path, database: Database) -> None:
+    queue.send([Message({"task_type": "WAIT"})])
+    person = Memory(database).of(user="ada", organization="acme")
+    with (
+        running_redis() as server,
+        redis.Redis.from_url(server.url) as client,
+        worker(workers_url, handlers, "--upgrades", server.url, "--organization", "acme") as process,
+    ):
+        eventually(lambda: client.publish("user-updates", json.dumps({"userId": "ada", "isPremium": True})) == 1)
+        eventually(lambda: [item.key for item in person.items.in_namespace("meta").entries] == ["upgradedAt"])
+        process.terminate()
+        process.communicate("go on\n", timeout=SECONDS)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

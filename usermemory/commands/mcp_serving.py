@@ -1,11 +1,9 @@
 """Serving: what `usermemory mcp` does once it knows what was asked for."""
 
 import logging
-import signal
 import sys
 from contextlib import suppress
-from types import FrameType
-from typing import Any, Never
+from typing import Any
 
 import click
 from mcp.server import MCPServer
@@ -19,6 +17,7 @@ from memory_tools.hosts import is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput, NoIdentity
 from usermemory.commands.options import bound, default_database
+from usermemory.commands.stopping import end_at_sigterm
 from usermemory.commands.tokens import verifiers_of
 
 NOBODY = (
@@ -45,7 +44,7 @@ def serve(
     if user is None and phone is None and not by_token:
         raise NoIdentity(NOBODY)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
-    signal.signal(signal.SIGTERM, _end)
+    end_at_sigterm()
     with Memory.open(database or default_database(), through="mcp", default_region=region) as memory:
         person = None if by_token else bound(memory, user, phone, organization)
         server = create_server(memory, person=person, tools=tools, flow=flow, answer_tokens=max_tokens, pace=pace)
@@ -54,11 +53,6 @@ def serve(
         else:
             with suppress(KeyboardInterrupt):  # that is how a server is stopped by hand
                 _listen(server, memory, organization, **over_http)
-
-
-def _end(_signal: int, _frame: FrameType | None) -> Never:
-    """End as asked to, with the memory closed."""
-    raise SystemExit(0)
 
 
 def _listen(

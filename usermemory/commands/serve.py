@@ -73,11 +73,13 @@ SESSION_SECRET = "USERMEMORY_SESSION_SECRET"
 )
 @click.option("--flow", metavar="NAME", help="The flow of the organization whose configuration holds for MCP.")
 def command(**options: Any) -> None:
-    """Serve memory over HTTP: the API under /v1, those of the seeds, /docs, /health, /metrics, and MCP at /mcp.
+    """Serve memory over HTTP, for programs in any language, and for MCP clients beside it.
 
     For one person on this machine (--user), or for everybody who brings a valid token (--issuer, --api-keys) or a
     session cookie that your own server signed with USERMEMORY_SESSION_SECRET. Nothing else may listen beyond this
     machine. USERMEMORY_JOB_TOKEN is the secret of schedulers that set off work for everybody.
+
+    The API is under /v1, MCP at /mcp, and /docs says what else there is.
     """
     secret = os.environ.get(SESSION_SECRET)
     if options["issuer"] is not None or options["api_keys"] or secret:

@@ -2,13 +2,11 @@
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from types import FrameType
-from typing import Any, Never
+from typing import Any
 
 import click
 
@@ -22,6 +20,7 @@ from storage.batches import list_batches
 from storage.errors import InvalidInput, NoIdentity, UnsafeRole
 from storage.queue import open_queue
 from usermemory.commands.options import bound, default_database
+from usermemory.commands.stopping import end_at_sigterm
 from usermemory.commands.tokens import TOKENS, verifiers_of
 from usermemory.serve import create_service
 
@@ -62,7 +61,7 @@ def serve(
         raise NoIdentity(NOBODY)
     job_token = os.environ.get("USERMEMORY_JOB_TOKEN") or None
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
-    signal.signal(signal.SIGTERM, _end)
+    end_at_sigterm()
     with (
         Memory.open(database or default_database(), through="http", default_region=region) as memory,
         _operators(memory, worker_database) as operators,
@@ -102,11 +101,6 @@ def serve(
                     serve_http(app, listener)
         finally:
             opened.close()
-
-
-def _end(_signal: int, _frame: FrameType | None) -> Never:
-    """End as asked to, with the memory closed."""
-    raise SystemExit(0)
 
 
 @contextmanager

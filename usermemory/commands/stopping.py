@@ -5,11 +5,21 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Never
 
 from usermemory.commands.screen import Screen
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at how the work gets on."""
+
+
+def end_at_sigterm() -> None:
+    """Let SIGTERM end the process as asked to: what blocks hold open is closed, and the exit code is 0."""
+
+    def end(_signal: int, _frame: FrameType | None) -> Never:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def until_signalled(

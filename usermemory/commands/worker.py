@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import time, timedelta
 from typing import Any
 
@@ -11,8 +11,10 @@ import click
 
 from graphs.prices import Prices
 from graphs.schedule import CONVERSATIONS_EVERY, DAILY_AT, Schedule
-from graphs.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Handler, Worker
+from graphs.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Companion, Handler, Worker
 from memory_tools.relay import Relay, open_relay
+from storage.errors import InvalidInput
+from storage.identity import DEFAULT_ORGANIZATION
 from storage.jobs import ATTEMPTS
 from usermemory.commands.durations import Duration
 from usermemory.commands.group import examples
@@ -105,6 +107,19 @@ class TimeOfDay(click.ParamType[time]):
     show_envvar=True,
     help="What requests to a webhook are signed with; better in the environment.",
 )
+@click.option(
+    "--upgrades",
+    metavar="URL",
+    envvar="USERMEMORY_UPGRADES",
+    show_envvar=True,
+    help="The redis://... on which people are said to be premium now; the time is kept as their item meta/upgradedAt.",
+)
+@click.option(
+    "--organization",
+    metavar="ID",
+    default=DEFAULT_ORGANIZATION,
+    help=f"Whose people --upgrades is about.  [default: {DEFAULT_ORGANIZATION}]",
+)
 @handler_option
 @click.option("--once", "--drain", "once", is_flag=True, help="Do what is due and waits now, then end.")
 def command(
@@ -120,6 +135,8 @@ def command(
     conversations_every: timedelta,
     publish: str | None,
     webhook_secret: str | None,
+    upgrades: str | None,
+    organization: str,
     handler: Handler | None,
     once: bool,
 ) -> None:
@@ -149,7 +166,7 @@ def command(
         wait=work.draining_wait if once else WAIT,
         handler=handler,
         schedule=schedule,
-        beside=() if relay is None else [relay.run],
+        beside=[*([] if relay is None else [relay.run]), *_listening(work, upgrades, organization)],
         prices=prices,
     )
     if not once:
@@ -162,6 +179,17 @@ def command(
     if once:
         left = work.queue.waiting()
         work.screen.answer({"waiting": left}, lambda: [f"Done: {left:,} messages wait."])
+
+
+def _listening(work: Work, url: str | None, organization: str) -> Iterator[Companion]:
+    """Yield what listens to upgrades, where somebody says them."""
+    if url is None:
+        return
+    try:
+        from memory_tools.premium import PremiumSubscriber  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise InvalidInput("--upgrades needs Redis' client: pip install 'usermemory[redis]'") from error
+    yield PremiumSubscriber(work.memory, url, organization=organization).run
 
 
 def _once(worker: Worker, schedule: Schedule, relay: Relay | None) -> Callable[[threading.Event], None]:

@@ -1,0 +1,70 @@
+"""Serving: `usermemory serve` as a process of its own on a free port of this machine."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+START_LIMIT: Final = 60.0
+"""Seconds in which the command must have begun to listen, or ended."""
+
+
+@dataclass
+class Running:
+    """A server as a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    """Where it listens: `http://address:port`."""
+
+    stderr: str
+    """What it said until it began to listen, and once it has ended all that it said."""
+
+    def client(self, token: str | None = None, **headers: str) -> httpx.Client:
+        """Return a client, of the holder of a token where one is given."""
+        said = headers | ({"Authorization": f"Bearer {token}"} if token else {})
+        return httpx.Client(base_url=self.url, headers=said, trust_env=False, timeout=START_LIMIT)
+
+    def end(self, by: int = signal.SIGTERM) -> int:
+        """Ask it to stop and return how it ended."""
+        self.process.send_signal(by)
+        return self.process.wait(START_LIMIT)
+
+
+@contextmanager
+def running(database: str, *options: str, **variables: str) -> Iterator[Running]:
+    """Start the command on a free port, as a shell does that has set these variables."""
+    command = [sys.executable, "-m", "usermemory", "serve", "--port", "0", "--database", database, *options]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=without_ours() | variables,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        first = process.stderr.readline()
+        said = re.fullmatch(r"Listening on (http://\S+) .*\n", first)
+        assert said is not None, first + process.stderr.read()
+        server = Running(process, said[1], first)
+        try:
+            yield server
+        finally:
+            if process.poll() is None:
+                server.end()
+            server.stderr += process.stderr.read()
+            assert process.stdout.read() == ""
+
+
+def without_ours() -> dict[str, str]:
+    """Return the environment without what whoever runs the tests has set up for their own memory."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("USERMEMORY_")}

@@ -1,0 +1,148 @@
+"""create_service: the HTTP API and MCP in one app, which knows who asks in one way and has one lifespan."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
+
+from http_api.session import SignedCookie
+from memory_tools.memory import Memory
+from storage.database import Database
+from storage.errors import InvalidInput
+from storage.identity import Identity
+from tests.http_api.calling import TOKENS, UNPACED, calling, code
+from tests.mcp_server.conftest import ERAS
+from tests.mcp_server.serving import Held, bearer, connected, served
+from usermemory.serve import create_service
+
+JOBS: Final = "a-token-of-the-jobs"
+SECRET: Final = "a secret of thirty-two characters or more"
+TONE: Final = "/v1/items/prefs/tone"
+NAMED: Final = {"namespace": "prefs", "key": "tone"}
+
+
+@pytest.fixture
+def memory(database: Database) -> Iterator[Memory]:
+    opened = Memory(database, through="http")
+    yield opened
+    opened.threads.close()
+
+
+@pytest.fixture
+def operators(operators_database: Database) -> Iterator[Memory]:
+    opened = Memory(operators_database, through="http")
+    yield opened
+    opened.threads.close()
+
+
+def service(memory: Memory, **options: Any) -> FastAPI:
+    """Return an app that knows the tokens of the tests."""
+    return create_service(memory, **({"verifiers": [Held(TOKENS)], "pace": UNPACED} | options))
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_both_doors_know_the_same_person_by_the_same_token(memory: Memory, operators: Memory, era: str) -> None:
+    with served(service(memory, operator_memory=operators)) as url:
+        async with httpx.AsyncClient(base_url=url, headers=bearer("ada"), trust_env=False) as client:
+            assert (await client.put(TONE, json={"value": "warm"})).status_code == 200
+            async with connected(f"{url}/mcp", era, **bearer("ada")) as ada:
+                read = await ada.call_tool("get_memory_item", NAMED)
+                assert read.structured_content is not None
+                assert read.structured_content["value"] == "warm"
+                await ada.call_tool("set_memory_item", {**NAMED, "value": "cold"})
+            assert (await client.get(TONE)).json()["value"] == "cold"
+            async with connected(f"{url}/mcp", era, **bearer("bob")) as bob:
+                assert (await bob.call_tool("get_memory_item", NAMED)).is_error
+
+
+async def test_every_api_is_there(memory: Memory, operators: Memory) -> None:
+    app = service(memory, operator_memory=operators, job_token=JOBS)
+    async with calling(app) as client:
+        for path in ("/health", "/metrics", "/docs", "/openapi.json", "/v1/items"):
+            assert (await client.get(path)).status_code == 200, path
+        assert (await client.get("/api/user/ada/memory")).json()["data"] == []
+        assert (await client.get("/api/v1/memory/ada")).json() == {"status": "ok", "memory": None}
+        assert code(await client.get("/mcp")) == (405, "method_not_allowed")
+        assert code(await client.get("/nowhere")) == (404, "not_found")
+        begun = await client.post("/tasks/trigger-memory-generation", headers=bearer(JOBS))
+        assert begun.status_code == 202
+        paths = (await client.get("/openapi.json")).json()["paths"].keys()
+    assert paths >= {
+        "/api/user/{user_id}/memory",
+        "/api/v1/memory",
+        "/api/v1/memory/{user_id}",
+        "/conversations/{conversation_id}/messages",
+        "/memories",
+        "/tasks/trigger-memory-generation",
+        "/api/cron/memory-update",
+        "/v1/activity",
+    }
+
+
+async def test_sessions_alone_serve_no_mcp_clients(memory: Memory) -> None:
+    cookie = SignedCookie(SECRET)
+    app = create_service(memory, session=cookie)
+    async with calling(app, None, Cookie=f"session={cookie.sign('ada')}") as client:
+        assert (await client.get("/v1/items")).status_code == 200
+        assert code(await client.post("/mcp", json={})) == (404, "not_found")
+    both = service(memory, session=cookie)
+    async with calling(both, None, Cookie=f"session={cookie.sign('ada')}", Origin="http://127.0.0.1") as client:
+        assert (await client.put(TONE, json={"value": 1})).status_code == 200
+        assert (await client.post("/mcp", json={})).status_code == 401
+
+
+async def test_a_host_has_the_whole_service_inside_its_own_app_with_its_own_sessions(memory: Memory) -> None:
+    def signed_in(request: Request) -> Identity | None:
+        return Identity.of(user=request.headers["x-user"]) if "x-user" in request.headers else None
+
+    inner = service(memory, session=signed_in)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with inner.router.lifespan_context(inner):
+            yield
+
+    host = FastAPI(lifespan=lifespan)
+    host.mount("/memory", inner)
+    with served(host) as url:
+        said = {"X-User": "ada", "Origin": url}
+        async with httpx.AsyncClient(base_url=f"{url}/memory", trust_env=False) as client:
+            assert (await client.put(TONE, json={"value": "warm"}, headers=said)).status_code == 200
+            assert (await client.get(TONE)).status_code == 401
+            assert '"/memory/openapi.json"' in (await client.get("/docs")).text.replace("'", '"')
+        async with connected(f"{url}/memory/mcp", ERAS[0], **bearer("ada")) as ada:
+            assert not (await ada.call_tool("get_memory_item", NAMED)).is_error
+
+
+async def test_pages_of_other_origins_may_ask_only_where_that_was_said(memory: Memory) -> None:
+    page = "https://app.example.com"
+    wanted = {
+        "Origin": page,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name",
+    }
+    async with calling(service(memory, origins=[page]), None) as client:
+        for path in ("/v1/items", "/mcp"):
+            allowed = await client.options(path, headers=wanted)
+            assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, page), path
+    async with calling(service(memory), None) as client:
+        for path in ("/v1/items", "/mcp"):
+            assert "access-control-allow-origin" not in (await client.options(path, headers=wanted)).headers
+
+
+def test_what_would_let_anybody_in_is_no_service(memory: Memory) -> None:
+    ada = memory.of(user="ada")
+    for options in (
+        {"listens_on": "0.0.0.0"},
+        {"listens_on": "0.0.0.0", "person": ada},
+        {"person": ada, "session": SignedCookie(SECRET)},
+        {"person": ada, "verifiers": [Held(TOKENS)]},
+        {"verifiers": [Held(TOKENS)], "job_token": "short"},
+        {"verifiers": [Held(TOKENS)], "authorization_servers": ["https://login.example.com"]},
+    ):
+        with pytest.raises(InvalidInput):
+            create_service(memory, **options)
