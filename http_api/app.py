@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from http_api.asking import SECONDS, Door
 from http_api.description import describe
 from http_api.docs import add_docs
+from http_api.framing import OneLength
 from http_api.headers import SecurityHeaders
 from http_api.idempotency import HEADER, REPLAYED
 from http_api.identity import Recognition
@@ -102,6 +103,7 @@ def create_app(
             Middleware(Measured, metrics=metrics),
             Middleware(SecurityHeaders),
             Middleware(Guarded),
+            Middleware(OneLength),
             Middleware(KnownHosts, hosts=known, origins=pages, refuse=refuse),
             *([Middleware(OnlyFromHere, refuse=refuse)] if open_to_all else []),
             *_cross_origin(pages if origins else [], credentials=session is not None),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +21,13 @@ from storage.errors import NotFound
 from storage.json_types import Json
 
 
+def _as_time(value: Any) -> Any:
+    """Refuse numbers, also as text: nobody says whether they count seconds or milliseconds, and 0 is everybody."""
+    if isinstance(value, str) and "-" in value[1:]:
+        return value
+    raise ValueError("write the time as 2026-11-20T09:00:00+00:00")
+
+
 class Nothing(Input):
     """There is nothing to say."""
 
@@ -29,7 +36,7 @@ class Due(Input):
     """When the daily job is due."""
 
     due_at: Annotated[
-        Omittable[Annotated[AwareDatetime, Field(ge=EARLIEST)]],
+        Omittable[Annotated[AwareDatetime, Field(ge=EARLIEST), BeforeValidator(_as_time)]],
         Field(description="The due time, with a zone, which counts once whoever comes with it; the full hour of now."),
     ]
 

@@ -29,9 +29,9 @@ from schemathesis.engine.recorder import Interaction, ScenarioRecorder
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from http_api.session import SignedCookie  # noqa: E402 - beside this folder
-from storage.migrate import migrate  # noqa: E402
-from tests.http_api.canaries import CANARIES, People, all_of, bringing, planted, shut_doors  # noqa: E402
+from storage.migrate import migrate  # noqa: E402 - beside this folder
+from tests.http_api.canaries import CANARIES, OK, all_of, bringing, planted, shut_doors, sung  # noqa: E402
+from tests.http_api.credentials import JOB_TOKEN, SESSION_SECRET, Credential, credentials  # noqa: E402
 
 SEED: Final = 20_261_120
 """What Schemathesis draws from: the same requests each time, but for the ids that the server made."""
@@ -48,14 +48,14 @@ KNOWN_SHARE: Final = 0.5
 UNPACED: Final = "1000000/second"
 """What nobody here exceeds: the pace has tests of its own."""
 
+SERVER_ERROR: Final = 500
+
 START_LIMIT: Final = 30.0
 """Seconds until the server must answer."""
 
 SHOWN: Final = 400
 """Characters of a complaint."""
 
-JOB_TOKEN: Final = "the-token-of-the-jobs-0123456789"
-SESSION_SECRET: Final = "the-secret-of-signed-cookies-0123456789"
 DICTIONARIES: Final = {
     "user_id": ["ada", "bob"],
     "namespace": ["prefs", "default"],
@@ -80,45 +80,12 @@ NOT_CHECKED: Final = {
 }
 """Checks of Schemathesis that are left out, each with the reason."""
 
-OVERLAPS: Final = "GET asks there for a batch, as at /tasks/{batch_id}, and none has that name"
-
-EXCUSED: Final = {
-    ("allow_header_conformance", "^POST /tasks/trigger-memory-generation: 405$"): OVERLAPS,
-    ("unsupported_method", "^POST /tasks/trigger-memory-generation: (400|401|403|422)$"): OVERLAPS,
-}
-"""What fails and may: a check and a pattern of `operation: status`, with the reason."""
+EXCUSED: Final[dict[tuple[str, str], str]] = {}
+"""What fails and may: a check, and a pattern of `operation: status`, each with the reason."""
 
 
 class Failed(Exception):
     """The server could not be run, or answered as it must not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who asks, with which headers, and what of others they may see."""
-
-    name: str
-    headers: Mapping[str, str]
-    sees: Sequence[str] = ()
-    """Whose canaries may be in the answers."""
-
-    names_people: bool = False
-    """Whether the headers by which a person is named are generated, too."""
-
-    paths: str = "."
-    """Which paths are asked."""
-
-    peers: Mapping[str, str] = field(default_factory=dict)
-    """The tokens of people who must not see each other's objects; one by one they are who asks."""
-
-    session: str = ""
-    """The value of the cookie of a session."""
-
-    thoroughly: bool = False
-    """Whether everything is tried that Schemathesis derives from the description, or only what it draws."""
-
-    answers: frozenset[int] = frozenset()
-    """The only statuses that there may be; empty: those that the description says."""
 
 
 @dataclass(slots=True)
@@ -151,8 +118,9 @@ def served(log: Path, url: str, worker_url: str) -> Iterator[str]:
     command = [sys.executable, "-m", "usermemory", "serve", "--api-keys", "--port", "0", "--pace", UNPACED]
     secrets = {"USERMEMORY_JOB_TOKEN": JOB_TOKEN, "USERMEMORY_SESSION_SECRET": SESSION_SECRET}
     command += ["--database", url, "--worker-database", worker_url]
+    environment = {name: each for name, each in os.environ.items() if not name.startswith("USERMEMORY_")} | secrets
     with log.open("w") as said:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **secrets}, stderr=said)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=said)
     try:
         deadline = time.monotonic() + START_LIMIT
         while (address := re.search(r"http://[\w.:]+", log.read_text())) is None:
@@ -167,28 +135,6 @@ def served(log: Path, url: str, worker_url: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def credentials(people: People) -> Iterator[Credential]:
-    """Yield who asks; those who may change Bob's memory come last."""
-    brings = {name: bringing(token) for name, token in people.tokens.items()}
-    session = SignedCookie(SESSION_SECRET).sign("ada")
-    both, rules, all_but_rules = tuple(CANARIES), "^/v1/configuration", "^(?!/v1/configuration)"
-    yield Credential("nobody", {}, thoroughly=True, answers=frozenset({401, 404, 405}))
-    yield Credential("a key of Ada", brings["ada"], ("ada",), thoroughly=True)
-    yield Credential("a key of Ada to read", brings["reader"], ("ada",))
-    yield Credential("a key of Ada that names somebody", brings["ada"], ("ada",), names_people=True, paths="^/v1")
-    yield Credential("a session of Ada", {"Sec-Fetch-Site": "same-origin"}, ("ada",), session=session)
-    yield Credential("a key to act for others, for Ada", {**brings["act-as"], "Memory-User": "ada"}, ("ada",))
-    yield Credential("the token of the jobs", bringing(JOB_TOKEN))
-    yield Credential("an operator of another organization", brings["acme"], names_people=True)
-    yield Credential("Ada beside Bob", {}, both, peers={name: people.tokens[name] for name in CANARIES})
-    yield Credential("a key to act for others", brings["act-as"], both, names_people=True)
-    # Memory that is switched off answers nothing else.
-    yield Credential("an operator", brings["operator"], both, names_people=True, paths=all_but_rules)
-    for_ada = {**brings["operator"], "Memory-User": "ada"}
-    yield Credential("an operator, for Ada", for_ada, both, paths=all_but_rules, thoroughly=True)
-    yield Credential("an operator of the rules", brings["operator"], both, paths=rules, thoroughly=True)
 
 
 def described(description: Mapping[str, Any], credential: Credential) -> dict[str, Any]:
@@ -247,7 +193,6 @@ def run(credential: Credential, description: Mapping[str, Any], config: Schemath
 
 def complaints(recorder: ScenarioRecorder, credential: Credential, found: Found) -> Iterator[str]:
     """Yield what is wrong with the answers of one scenario, and is not excused."""
-    foreign = [canary for name, canary in CANARIES.items() if name not in credential.sees]
     for interaction in recorder.interactions.values():
         response = interaction.response
         if response is None:
@@ -255,10 +200,13 @@ def complaints(recorder: ScenarioRecorder, credential: Credential, found: Found)
             continue
         found.statuses[response.status_code] += 1
         said = response.content.decode(errors="replace") + str(response.headers)
-        if any(canary in said for canary in foreign):
+        if any(canary in said for name, canary in CANARIES.items() if name not in _may_see(credential, interaction)):
             yield f"{_asked(interaction)}: the canary of somebody else"
+        if response.status_code >= SERVER_ERROR:
+            yield f"{_asked(interaction)}: {response.status_code}"
         if credential.answers and response.status_code not in credential.answers:
             yield f"{_asked(interaction)}: answered with {response.status_code}"
+        yield from _replayed(credential, interaction, found)
     for case, checks in recorder.checks.items():
         for check in checks:
             if check.failure_info is None:
@@ -270,6 +218,22 @@ def complaints(recorder: ScenarioRecorder, credential: Credential, found: Found)
             found.excused.update(excuses)
             if not excuses:
                 yield f"{check.name}: {place}: {failure.title}: {failure.message}: {check.failure_info.code_sample}"
+
+
+def _replayed(credential: Credential, interaction: Interaction, found: Found) -> Iterator[str]:
+    """Read again what somebody read, as each of the others; Schemathesis does so only where it sees an id in a path."""
+    if interaction.request.method != "GET" or interaction.response is None or interaction.response.status_code != OK:
+        return
+    for peer, token in credential.peers.items():
+        answer = httpx.get(interaction.request.uri, headers=bringing(token))
+        found.requests += 1
+        if others := [name for name in sung(answer) if name != peer]:
+            yield f"{_asked(interaction)}: {peer} sees the canary of {others}"
+
+
+def _may_see(credential: Credential, interaction: Interaction) -> Sequence[str]:
+    brought = interaction.request.headers.get("Authorization", [])
+    return [name for name, token in credential.peers.items() if f"Bearer {token}" in brought] or credential.sees
 
 
 def _asked(interaction: Interaction) -> str:

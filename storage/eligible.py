@@ -50,7 +50,7 @@ def ended_conversations(
         sa.select(conversations.c.id, owners.c.id, owners.c.organization_id)
         .join(owners, owners.c.id == conversations.c.owner_id)
         .join(jobs, _is_job("conversation", conversations.c.id), isouter=True)
-        .where(has_ended(now, inactive_for), owners.c.survivor_id == owners.c.id)
+        .where(has_ended(now - inactive_for), owners.c.survivor_id == owners.c.id)
         .where(sa.or_(jobs.c.state.is_(None), sa.not_(_is_taken_care_of(now))))
         .order_by(conversations.c.last_message_at, conversations.c.id)
         .limit(limit)
@@ -90,11 +90,11 @@ def conversation_found(database: Database, conversation_id: UUID) -> Found | Non
     return next(iter(_found(database, wanted)), None)
 
 
-def has_ended(now: datetime, inactive_for: timedelta) -> sa.ColumnElement[bool]:
-    """Return the condition that a conversation is eligible: it ended, and its memory does not cover all of it."""
+def has_ended(quiet_since: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
+    """Return the condition that a conversation is eligible: it ended by then, and its memory does not cover it."""
     return sa.and_(
         conversations.c.message_count > conversations.c.remembered_count,
-        conversations.c.last_message_at <= now - inactive_for,
+        conversations.c.last_message_at <= quiet_since,
     )
 
 

@@ -55,30 +55,20 @@ class JobStore:
 
         Raises LeaseLost where it is somebody else's by now, or over: let that end the transaction.
         """
-        now = self._work.clock()
-        values = spent(tokens) | FREED
-        values |= {"state": "done", "outcome": outcome, "error": None, "updated_at": now}
-        mine = sa.update(jobs).where(*held(lease), jobs.c.owner_id.in_(self._work.owners))
-        row = self._work.execute(mine.values(values).returning(jobs.c.batch_id)).one_or_none()
+        now, paid = self._work.clock(), tokens or TokenUsage(0, 0)
+        ended = {"its_outcome": outcome, "its_time": now, "its_input": paid.input, "its_output": paid.output}
+        named = {"its_kind": lease.kind, "its_subject": lease.subject, "its_token": lease.token}
+        row = self._work.execute(_FINISH, named | ended | {"its_owners": self._work.owners}).one_or_none()
         if row is None:
             raise LeaseLost
         count(self._work.execute, row.batch_id, now, {outcome: 1, "cost_micros": cost_micros} | sums(tokens))
 
 
-def count(
-    execute: Callable[[sa.Executable], Any], batch_id: UUID | None, now: datetime, sums: Mapping[str, int]
-) -> None:
+def count(execute: Callable[..., Any], batch_id: UUID | None, now: datetime, sums: Mapping[str, int]) -> None:
     """Add to the sums of a batch, in the transaction that ends its jobs; the last one that ends finishes it."""
-    added = {name: number for name, number in sums.items() if number}
-    if batch_id is None or not added:
-        return
-    values: dict[str, Any] = {name: batches.c[name] + number for name, number in added.items()}
-    ended = sum(added.get(name, 0) for name in ENDED)
-    if ended:
-        column = batches.c.finished_at
-        over = sa.and_(column.is_(None), sum_of_ended() + ended >= batches.c.total)
-        values["finished_at"] = sa.case((over, sa.literal(now, column.type)), else_=column)
-    execute(sa.update(batches).where(batches.c.id == batch_id).values(values))
+    if batch_id is not None and any(sums.values()):
+        added = {f"more_{name}": sums.get(name, 0) for name in _SUMS}
+        execute(_COUNT, added | {"its_id": batch_id, "its_time": now})
 
 
 def sum_of_ended() -> sa.ColumnElement[int]:
@@ -105,3 +95,42 @@ def spent(tokens: TokenUsage | None) -> dict[str, Any]:
 def sums(tokens: TokenUsage | None) -> dict[str, int]:
     """Return what one attempt adds to the sums of tokens."""
     return {} if tokens is None else {"input_tokens": tokens.input, "output_tokens": tokens.output}
+
+
+# Made once: to put a statement of SQLAlchemy together takes many times as long as to run it.
+_SUMS: Final = (*ENDED, "input_tokens", "output_tokens", "cost_micros")
+
+
+def _counting() -> sa.Update:
+    more = {name: sa.bindparam(f"more_{name}", type_=batches.c[name].type) for name in _SUMS}
+    first, *others = (more[name] for name in ENDED)
+    ended: sa.ColumnElement[int] = sum(others, start=first)
+    column = batches.c.finished_at
+    over = sa.and_(column.is_(None), ended > 0, sum_of_ended() + ended >= batches.c.total)
+    finished_at = sa.case((over, sa.bindparam("its_time", type_=column.type)), else_=column)
+    summed = {name: batches.c[name] + number for name, number in more.items()}
+    return (
+        sa.update(batches).where(batches.c.id == sa.bindparam("its_id")).values(summed | {"finished_at": finished_at})
+    )
+
+
+def _finishing() -> sa.Update:
+    mine = (
+        jobs.c.kind == sa.bindparam("its_kind"),
+        jobs.c.subject_id == sa.bindparam("its_subject"),
+        jobs.c.lease_token == sa.bindparam("its_token"),
+        jobs.c.owner_id.in_(sa.bindparam("its_owners", expanding=True)),
+    )
+    values = FREED | {
+        "state": "done",
+        "error": None,
+        "outcome": sa.bindparam("its_outcome"),
+        "updated_at": sa.bindparam("its_time", type_=jobs.c.updated_at.type),
+        "input_tokens": jobs.c.input_tokens + sa.bindparam("its_input", type_=jobs.c.input_tokens.type),
+        "output_tokens": jobs.c.output_tokens + sa.bindparam("its_output", type_=jobs.c.output_tokens.type),
+    }
+    return sa.update(jobs).where(*mine).values(values).returning(jobs.c.batch_id)
+
+
+_COUNT: Final = _counting()
+_FINISH: Final = _finishing()

@@ -82,15 +82,16 @@ class _Attempt:
     attempts: int
 
     def on(self, connection: sa.Connection) -> Lease | Busy | NotEligible:
-        row = connection.execute(self._locked).one_or_none()
-        about = connection.execute(self._about).one_or_none()  # under the lock: who held it may have ended the job
+        row = connection.execute(_LOCKED, self._named).one_or_none()
+        # Under the lock: who held it may have ended the job.
+        about = connection.execute(_ABOUT[self.kind], self._asked).one_or_none()
         if row is None:
             if about is None or not about.eligible:
                 return NotEligible(GONE if about is None else NOT_ENDED)
             new = {"kind": self.kind, "subject_id": self.subject, "owner_id": about.owner, "state": "waiting"}
             insert_if_new(connection.execute, jobs, new | {"created_at": self.now, "updated_at": self.now})
-            row = connection.execute(self._locked).one()
-            about = connection.execute(self._about).one_or_none()
+            row = connection.execute(_LOCKED, self._named).one()
+            about = connection.execute(_ABOUT[self.kind], self._asked).one_or_none()
         waits = row.state == "waiting"
         if waits and row.leased_until is not None and row.leased_until > self.now:
             return Busy(row.leased_until)
@@ -112,17 +113,13 @@ class _Attempt:
             self._end(connection, row, "failed", {"state": "dead", "attempts": in_vain, "error": error})
             return NotEligible("dead")
         token = uuid4()
-        taken: dict[str, Any] = {
-            "state": "waiting",
-            "outcome": None,
-            "attempts": in_vain,
-            "next_attempt_at": None,
-            "lease_token": token,
-            "leased_until": self.now + timedelta(seconds=self.seconds),
-            "updated_at": self.now,
+        taken = {
+            "its_attempts": in_vain,
+            "its_lease": token,
+            "its_end": self.now + timedelta(seconds=self.seconds),
+            "its_time": self.now,
         }
-        anew = {"batch_id": None, "error": None, "input_tokens": 0, "output_tokens": 0, "created_at": self.now}
-        connection.execute(sa.update(jobs).where(*self._this).values(taken if waits else taken | anew))
+        connection.execute(_TAKE if waits else _TAKE_ANEW, self._named | taken)
         return Lease(self.kind, self.subject, row.owner_id, about.organization_id, token, in_vain)
 
     def _end(self, connection: sa.Connection, row: Any, counted: str, values: dict[str, Any]) -> None:
@@ -134,21 +131,13 @@ class _Attempt:
         return job_of(self.kind, self.subject)
 
     @property
-    def _locked(self) -> sa.Select[Any]:
-        return sa.select(jobs).where(*self._this).with_for_update()
+    def _named(self) -> dict[str, Any]:
+        return {"its_kind": self.kind, "its_subject": self.subject}
 
     @property
-    def _about(self) -> sa.Select[Any]:
-        """Select whose the subject is, whether it is eligible, and when something was last said."""
-        alive = owners.c.survivor_id == owners.c.id  # in a branch that was merged nothing can be written any more
-        whose = owners.c.id.label("owner"), owners.c.organization_id
-        if self.kind == "person":
-            yes = sa.true().label("eligible")
-            return sa.select(*whose, yes).where(owners.c.id == self.subject, alive)
-        ended = has_ended(self.now, self.inactive_for).label("eligible")
-        wanted = sa.select(*whose, ended, conversations.c.updated_at.label("changed_at"))
-        joined = wanted.join(conversations, conversations.c.owner_id == owners.c.id)
-        return joined.where(conversations.c.id == self.subject, alive)
+    def _asked(self) -> dict[str, Any]:
+        ended = {"its_time": self.now - self.inactive_for} if self.kind == "conversation" else {}
+        return {"its_subject": self.subject} | ended
 
 
 def extend(database: Database, lease: Lease, seconds: float) -> bool:
@@ -160,3 +149,47 @@ def extend(database: Database, lease: Lease, seconds: float) -> bool:
     until = {"leased_until": now + timedelta(seconds=seconds)} if seconds else FREED | {"next_attempt_at": now}
     with database.connection() as connection:
         return connection.execute(sa.update(jobs).where(*held(lease)).values(until)).rowcount == 1
+
+
+# Made once: to put a statement of SQLAlchemy together takes many times as long as to run it.
+_THIS: Final = (jobs.c.kind == sa.bindparam("its_kind"), jobs.c.subject_id == sa.bindparam("its_subject"))
+_LOCKED: Final = sa.select(jobs).where(*_THIS).with_for_update()
+
+
+def _about(kind: JobKind) -> sa.Select[Any]:
+    """Select whose the subject is, whether it is eligible, and when something was last said."""
+    alive = owners.c.survivor_id == owners.c.id  # in a branch that was merged nothing can be written any more
+    whose = owners.c.id.label("owner"), owners.c.organization_id
+    if kind == "person":
+        yes = sa.true().label("eligible")
+        return sa.select(*whose, yes).where(owners.c.id == sa.bindparam("its_subject"), alive)
+    quiet_since = sa.bindparam("its_time", type_=conversations.c.last_message_at.type)
+    ended = has_ended(quiet_since).label("eligible")
+    wanted = sa.select(*whose, ended, conversations.c.updated_at.label("changed_at"))
+    joined = wanted.join(conversations, conversations.c.owner_id == owners.c.id)
+    return joined.where(conversations.c.id == sa.bindparam("its_subject"), alive)
+
+
+def _taking(**anew: Any) -> sa.Update:
+    moment = jobs.c.updated_at.type
+    taken = {
+        "state": "waiting",
+        "outcome": None,
+        "attempts": sa.bindparam("its_attempts"),
+        "next_attempt_at": None,
+        "lease_token": sa.bindparam("its_lease"),
+        "leased_until": sa.bindparam("its_end", type_=moment),
+        "updated_at": sa.bindparam("its_time", type_=moment),
+    }
+    return sa.update(jobs).where(*_THIS).values(taken | anew)
+
+
+_ABOUT: Final = {"conversation": _about("conversation"), "person": _about("person")}
+_TAKE: Final = _taking()
+_TAKE_ANEW: Final = _taking(
+    batch_id=None,
+    error=None,
+    input_tokens=0,
+    output_tokens=0,
+    created_at=sa.bindparam("its_time", type_=jobs.c.created_at.type),
+)

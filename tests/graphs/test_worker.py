@@ -392,6 +392,67 @@ def test_after_the_grace_the_job_is_given_back_and_its_late_result_does_not_coun
     assert memory_of(works.app.of(user="ada")) == RECAP
 
 
+def test_a_late_round_of_a_long_conversation_does_not_take_the_place_of_a_later_memory(
+    works: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.recaps.TRANSCRIPT_MESSAGES", 2)
+    person = works.say("ada", "One.", "Two.", "Three.")
+    works.clock.move(QUIET)
+    works.queue.send([Message(batch_of([conversation_id(person)]))])
+    gate: Any = Gate()
+    thread, until = running(works.worker(conversation_summarizer=gate, grace=0))
+    assert gate.begun.wait(SECONDS)
+    until.set()
+    thread.join(SECONDS)
+    works.worker(model=ScriptedChatModel.of(RECAP, RECAP)).drain()
+    late = [each for each in threading.enumerate() if each.name.startswith("usermemory-worker")]
+    gate.open.set()
+    for each in late:
+        each.join(SECONDS)
+    with person.read() as stores:
+        kept = stores.conversation_memories.get("call-1")
+    assert (kept.data, kept.message_count) == (RECAP, 3)
+    assert gate.asked == 1
+
+
+def test_what_each_round_cost_is_counted_once_where_a_job_is_given_back_between_them(
+    works: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.recaps.TRANSCRIPT_MESSAGES", 2)
+    person = works.say("ada", "One.", "Two.", "Three.")
+    works.clock.move(QUIET)
+    batch = works.upkeep.conversations_ended()
+    assert batch is not None
+    first, second = said('{"summary": "Round 1."}'), said('{"summary": "Round 2."}')
+    model = ScriptedChatModel.of(first, DatabaseUnavailable(), second)
+    worker = works.worker(model=model, prices=Prices(input=2, output=10))
+    worker.drain()
+    assert get_batch(works.memory.database, batch.id).input_tokens == 10
+    works.upkeep.resume()
+    worker.drain()
+    assert memory_of(person) == {"summary": "Round 2."}
+    done = get_batch(works.memory.database, batch.id)
+    assert (done.updated, done.input_tokens, done.output_tokens, done.cost_micros) == (1, 20, 10, 20 * 2 + 10 * 10)
+    assert works.job(conversation_id(person)).input_tokens == 20
+
+
+def test_what_each_run_for_a_person_cost_is_counted_once_where_the_job_is_given_back_between_them(
+    works: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.batch.BATCH_MESSAGES", 1)
+    works.say("ada", "I drink tea.", "I live in Bonn.")
+    batch = works.upkeep.daily()
+    assert batch is not None
+    first, second = said('{"summary": "Tea."}'), said('{"summary": "Tea, Bonn."}')
+    worker = works.worker(model=ScriptedChatModel.of(first, DatabaseUnavailable(), second), prices=Prices(1, 1))
+    worker.drain()
+    assert get_batch(works.memory.database, batch.id).input_tokens == 10
+    works.upkeep.resume()
+    worker.drain()
+    done = get_batch(works.memory.database, batch.id)
+    assert (done.updated, done.input_tokens, done.output_tokens, done.cost_micros) == (1, 20, 10, 30)
+
+
 class Beats(SqlQueue):
     """The queue, which tells when it hears that somebody is still busy."""
 

@@ -81,6 +81,8 @@ REFUSED: list[tuple[str | None, dict[str, str], tuple[int, str]]] = [
     (None, {"Cookie": "session=forged"}, NOBODY),
     (None, {"Cookie": f"{cookie('ada')['Cookie']}; {cookie('bob')['Cookie']}"}, NOBODY),
     ("stranger", cookie("ada"), NOBODY),
+    (None, {USER: "%FF"}, NOBODY),
+    ("stranger", {USER: "ada", "Memory-Phone-Verified": "yes"}, NOBODY),
     ("writer", {}, LESS),
     ("only-operator", {USER: "ada"}, LESS),
     ("ada", {USER: "bob"}, LESS),

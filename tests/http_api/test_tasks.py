@@ -174,6 +174,8 @@ async def test_who_was_said_to_be_active_is_updated(
         {"due_at": "0001-01-01T00:00:00Z"},
         {"due_at": "9999-12-31T23:59:59-12:00"},
         {"due_at": "soon"},
+        {"due_at": 0},
+        {"due_at": "1700000000"},
         {"due": "2026-11-20T09:00:00Z"},
         {"organization": "acme"},
     ],
