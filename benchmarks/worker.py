@@ -1,9 +1,9 @@
 """The worker: 300 jobs by three worker processes, one of them killed with -9 again and again; and what a job costs.
 
 The model answers at once. People are updated (300 messages of `sql`), and conversations are summarized (one message
-with 300 ids). Every effect must be there exactly once; what a job costs beyond the same work done directly, in one
-process and without queue, lease and record, has a bound. That is CPU of the workers, once they have done something, and
-of PostgreSQL, with fsync off.
+with 300 ids). Every effect must be there exactly once; what a job costs beyond the same work done directly, by as
+many processes and threads and without queue, lease and record, has a bound. That is CPU of the workers, once they have
+done something, and of PostgreSQL, with fsync off.
 """
 
 import random
@@ -16,6 +16,7 @@ from typing import Final
 
 import click
 
+from benchmarks.alone import cpu_alone
 from benchmarks.jobs import KINDS, WARMING, Conversations, Kind, Site, site_at
 from benchmarks.measuring import Report
 from benchmarks.over_http.places import Place, places
@@ -41,18 +42,8 @@ POLLED_EVERY: Final = 0.1
 
 
 def directly(place: Place, kind: Kind, jobs: int) -> float:
-    """Do the work in this process and return the seconds of CPU."""
-    site = site_at(place, jobs)
-    with site.opened() as memory:
-        do, found = kind.directly(memory, site.asked), kind.found(memory)
-        assert len(found) == jobs
-        for organization in WARMING:
-            for each in kind.found(memory, organization):
-                do(each)
-        before = time.process_time() + place.cpu()
-        for each in found:
-            do(each)
-        return time.process_time() + place.cpu() - before
+    """Do the work without workers and return the seconds of CPU."""
+    return cpu_alone(place, site_at(place, jobs), kind.name, WORKERS)
 
 
 @dataclass

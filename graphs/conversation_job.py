@@ -61,5 +61,8 @@ class ConversationJob(LeasedJob):
                     message_count=recap.message_count,
                     provenance=recap.provenance,
                 )
-                if not recap.more:
+                if recap.more:
+                    job.go_on(stores)
+                else:
                     job.finish(stores, "updated")
+        job.tokens = None  # counted, now that it is committed

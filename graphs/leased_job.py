@@ -57,7 +57,7 @@ class Assignment:
     person: UserMemory
     prices: Prices
     tokens: TokenUsage | None = None
-    """What models were paid for so far, also in vain; None where nobody knows."""
+    """What models were paid for and is not counted yet, also in vain; None where nobody knows."""
 
     def spend(self, tokens: TokenUsage | None) -> None:
         """Note what a model was paid for."""
@@ -66,6 +66,10 @@ class Assignment:
     def finish(self, stores: Stores, outcome: Outcome) -> None:
         """End the job in the transaction that keeps its effect; raises LeaseLost where it is not ours any more."""
         stores.jobs.finish(self.lease, outcome, self.tokens, cost_micros=self.prices.micros(self.tokens))
+
+    def go_on(self, stores: Stores) -> None:
+        """Count what was spent so far in the transaction that keeps a part of the effect; LeaseLost as `finish`."""
+        stores.jobs.go_on(self.lease, self.tokens, cost_micros=self.prices.micros(self.tokens))
 
 
 class LeasedJob(ABC):

@@ -33,6 +33,10 @@ class PersonJob(LeasedJob):
             result = self._run(job)
             statuses.add(result["status"])
             more = bool(result.get("more"))
+            if more:
+                with job.person.begin() as stores:
+                    job.go_on(stores)
+                job.tokens = None
         if "failed" in statuses:  # the messages count as seen: the same would fail again
             raise JobFailed(SummarizerFailed.code, for_good=True)
         with job.person.begin() as stores:

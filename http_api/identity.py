@@ -87,7 +87,9 @@ class Asker:
         self.require(scope)
         person = self.own
         if person is None or self.named is not None or user not in (None, person.identity.user):
-            person = UserMemory(self.memory, self._identity(user))
+            identity = self._identity(user)
+            own = identity is self.principal.identity
+            person = self.memory.known(identity, self.principal.owner if own else None)
         configuration = effective_configuration(self.memory.database, person.identity.organization)
         return require_allowed(person, configuration).acting(self.provenance)
 

@@ -74,7 +74,8 @@ class Asker:
                 raise NoIdentity("Nobody was named: start the server with --user or --phone, or send a bearer token.")
             return self.own
         identity = self.principal.person(self.named, default_region=self.memory.default_region)
-        return UserMemory(self.memory, identity)
+        own = identity is self.principal.identity
+        return self.memory.known(identity, self.principal.owner if own else None)
 
 
 def asker() -> Asker:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+from uuid import UUID
 
 from storage.errors import InsufficientScope, NoIdentity
 from storage.identity import Identity
@@ -48,6 +49,9 @@ class Principal:
 
     identity: Identity | None = None
     """The person whose memory it is; None where each request names one, which takes a scope of NAMING."""
+
+    owner: UUID | None = None
+    """The same person, as stored, where the verifier has just looked that up."""
 
     @property
     def names_people(self) -> bool:

@@ -101,7 +101,8 @@ class ApiKeys:
         held = find_api_key(self._memory.database, _digest(token))
         if held is None:
             return None
-        return Principal(f"key {held.id}", held.organization, known_scopes(held.scopes.split()), held.identity)
+        scopes = known_scopes(held.scopes.split())
+        return Principal(f"key {held.id}", held.organization, scopes, held.identity, held.owner)
 
     def _holder(
         self, scopes: frozenset[Scope], organization: str, user: str | None, phone: str | None

@@ -104,6 +104,12 @@ class Memory:
         person._owner = owner
         return person
 
+    def known(self, identity: Identity, owner: UUID | None) -> "UserMemory":
+        """Return the memory of whom `identity` names, which has just been found to be `owner`, if that is known."""
+        person = UserMemory(self, identity)
+        person._owner = owner
+        return person
+
     @property
     def configurations(self) -> Configurations:
         """What organizations and flows let memory do."""

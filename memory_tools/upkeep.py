@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from memory_tools.host_conversations import HostConversations, import_ended
 from memory_tools.memory import Memory
@@ -30,7 +31,7 @@ from storage.batches import (
 )
 from storage.database import Database
 from storage.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
-from storage.errors import Erased, InvalidInput
+from storage.errors import Conflict, Erased, InvalidInput
 from storage.jobs import Due, JobKind, due_retries, put_back
 from storage.moment import checked_moment
 from storage.queue import Message, Queue
@@ -55,7 +56,12 @@ RETRIES_AT_ONCE: Final = 1_000
 """Jobs that are sent again by one transaction."""
 
 LOOKS: Final = 3
-"""How often it is looked again for what there is to do where somebody was erased at that very moment."""
+"""How often it is looked for what there is to do where somebody is erased at that very moment."""
+
+_LOOKING: Final = Retrying(
+    retry=retry_if_exception_type((Erased, Conflict)), stop=stop_after_attempt(LOOKS), reraise=True
+)
+"""PostgreSQL calls it a conflict where the erasure and the sending wait for each other."""
 
 
 class Upkeep:
@@ -155,15 +161,12 @@ class Upkeep:
         queue = self._queue
         send = partial(_send_within, queue, JOB_KINDS[kind]) if isinstance(queue, SqlQueue) else None
         open_now = partial(open_batch, self.database, kind, due_at=due_at, organization=organization)
-        batch = None
-        for look in range(1, LOOKS + 1):
+
+        def look() -> Batch | None:
             found_at = self.database.clock()
-            try:
-                batch = open_now(find(self.database), idempotency_key=idempotency_key, found_at=found_at, send=send)
-                break
-            except Erased:
-                if look == LOOKS:
-                    raise
+            return open_now(find(self.database), idempotency_key=idempotency_key, found_at=found_at, send=send)
+
+        batch = _LOOKING.copy()(look)
         if batch is not None and batch.sent_at is None:
             self._send(batch)
             return get_batch(self.database, batch.id)
@@ -180,7 +183,8 @@ class Upkeep:
         """Send some of the jobs that are due again, and return them."""
         queue = self._queue
         if isinstance(queue, SqlQueue):
-            return due_retries(self.database, RETRIES_AT_ONCE, send=partial(_send_due_within, queue))
+            send = partial(_send_due_within, queue)
+            return _LOOKING.copy()(partial(due_retries, self.database, RETRIES_AT_ONCE, send=send))
         due = due_retries(self.database, RETRIES_AT_ONCE)
         try:
             queue.send(_messages_due(due))

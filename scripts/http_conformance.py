@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from storage.migrate import migrate  # noqa: E402 - beside this folder
-from tests.http_api.canaries import CANARIES, OK, all_of, bringing, planted, shut_doors, sung  # noqa: E402
+from tests.http_api.canaries import CANARIES, OK, SERVER_ERROR, all_of, bringing, planted, shut_doors, sung  # noqa: E402
 from tests.http_api.credentials import JOB_TOKEN, SESSION_SECRET, Credential, credentials  # noqa: E402
 
 SEED: Final = 20_261_120
@@ -48,12 +48,10 @@ KNOWN_SHARE: Final = 0.5
 UNPACED: Final = "1000000/second"
 """What nobody here exceeds: the pace has tests of its own."""
 
-SERVER_ERROR: Final = 500
-
 START_LIMIT: Final = 30.0
-"""Seconds until the server must answer."""
+"""Seconds until the server must answer, and until it must have ended."""
 
-SHOWN: Final = 400
+SHOWN: Final = 600
 """Characters of a complaint."""
 
 DICTIONARIES: Final = {
@@ -80,8 +78,10 @@ NOT_CHECKED: Final = {
 }
 """Checks of Schemathesis that are left out, each with the reason."""
 
-EXCUSED: Final[dict[tuple[str, str], str]] = {}
-"""What fails and may: a check, and a pattern of `operation: status`, each with the reason."""
+NULL_IS_LEFT_OUT: Final = "null is taken for a member that is left out, because models write it; schemas do not say so"
+
+EXCUSED: Final = {("negative_data_rejection", r'^[^{]*: 20[02]: \{"due_at": ?null\}$'): NULL_IS_LEFT_OUT}
+"""What fails and may: a check, and a pattern of `operation: status: body`, each with the reason."""
 
 
 class Failed(Exception):
@@ -130,11 +130,7 @@ def served(log: Path, url: str, worker_url: str) -> Iterator[str]:
         yield address[0]
     finally:
         process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(START_LIMIT)
 
 
 def described(description: Mapping[str, Any], credential: Credential) -> dict[str, Any]:
@@ -184,8 +180,7 @@ def run(credential: Credential, description: Mapping[str, Any], config: Schemath
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             found.requests += len(event.recorder.interactions)
-            for complaint in complaints(event.recorder, credential, found):
-                found.complaints.append(complaint)
+            found.complaints.extend(complaints(event.recorder, credential, found))
         elif isinstance(event, events.NonFatalError | events.FatalError):
             found.complaints.append(f"Schemathesis: {vars(event) if hasattr(event, '__dict__') else event}")
     return found
@@ -212,8 +207,8 @@ def complaints(recorder: ScenarioRecorder, credential: Credential, found: Found)
             if check.failure_info is None:
                 continue
             failure = check.failure_info.failure
-            answered = recorder.interactions[failure.case_id or case].response
-            place = f"{failure.operation}: {None if answered is None else answered.status_code}"
+            failed = recorder.interactions[failure.case_id or case]
+            place = f"{failure.operation}: {failed.response and failed.response.status_code}: {_body(failed)}"
             excuses = [each for each in EXCUSED if each[0] == check.name and re.search(each[1], place)]
             found.excused.update(excuses)
             if not excuses:
@@ -234,6 +229,10 @@ def _replayed(credential: Credential, interaction: Interaction, found: Found) ->
 def _may_see(credential: Credential, interaction: Interaction) -> Sequence[str]:
     brought = interaction.request.headers.get("Authorization", [])
     return [name for name, token in credential.peers.items() if f"Bearer {token}" in brought] or credential.sees
+
+
+def _body(interaction: Interaction) -> str:
+    return (interaction.request.body or b"").decode(errors="replace")
 
 
 def _asked(interaction: Interaction) -> str:
@@ -272,9 +271,9 @@ def conform(folder: Path, on_postgresql: bool) -> bool:
     if errors := [line for line in log.read_text().splitlines() if "failed" in line]:
         raise Failed(f"the server met what nobody foresaw: {set(errors)}")
     needed = set().union(*(found.excused for found in runs))
-    for (check, pattern), reason in EXCUSED.items():
-        is_needed = (check, pattern) in needed
-        print(f"{'excused' if is_needed else 'FAILED '} {check} {pattern}: {reason if is_needed else 'did not fail'}")
+    for excuse, reason in EXCUSED.items():
+        verdict, why = ("excused", reason) if excuse in needed else ("FAILED ", "did not fail")
+        print(f"{verdict} {' '.join(excuse)}: {why}")
     for check, reason in NOT_CHECKED.items():
         print(f"excused {check}: {reason}")
     requests = sum(found.requests for found in runs)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -55,6 +56,9 @@ class HeldKey:
     scopes: str
     identity: Identity | None
     """The person whose key it is, by one name; None for a key that acts for others."""
+
+    owner: UUID | None
+    """The same person, as stored."""
 
 
 def create_api_key(
@@ -157,10 +161,10 @@ _ON_RECORD: Final = (
 )
 """The columns of an ApiKey, in its order."""
 
-_CALL: Final = "SELECT id, organization, scopes, expires_at, revoked_at, kind, value FROM usermemory.api_key($1)"
+_CALL: Final = "SELECT id, organization, scopes, expires_at, revoked_at, kind, value, owner FROM usermemory.api_key($1)"
 
 _QUERY: Final = """
-SELECT k.id, k.organization_id, k.scopes, k.expires_at, k.revoked_at, i.kind, i.value
+SELECT k.id, k.organization_id, k.scopes, k.expires_at, k.revoked_at, i.kind, i.value, o.survivor_id
   FROM api_keys k
   LEFT JOIN owners o ON o.id = k.owner_id
   LEFT JOIN owners b ON b.survivor_id = o.survivor_id
@@ -168,7 +172,7 @@ SELECT k.id, k.organization_id, k.scopes, k.expires_at, k.revoked_at, i.kind, i.
   WHERE k.digest = ? AND (k.owner_id IS NULL OR i.value IS NOT NULL)
   ORDER BY i.kind DESC, i.value LIMIT 1
 """
-"""As the function of migration 0005: one name of the key's person, a user id before a phone number."""
+"""As the function of migration 0006: one name of the key's person, a user id before a phone number."""
 
 
 def _has(key_id: str) -> sa.ColumnElement[bool]:
@@ -183,8 +187,8 @@ def _is_valid(expires_at: datetime | None, revoked_at: datetime | str | None, no
 
 
 def _held(rows: Sequence[Sequence[Any]], now: datetime) -> HeldKey | None:
-    for key_id, organization, scopes, expires_at, revoked_at, kind, value in rows:
+    for key_id, organization, scopes, expires_at, revoked_at, kind, value, owner in rows:
         if _is_valid(None if expires_at is None else instant(expires_at), revoked_at, now):
             identity = None if kind is None else Identity.of(organization=organization, **{kind: value})
-            return HeldKey(key_id, organization, scopes, identity)
+            return HeldKey(key_id, organization, scopes, identity, None if owner is None else UUID(str(owner)))
     return None

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
@@ -21,6 +21,9 @@ from storage.errors import (
 )
 from storage.settings import DatabaseSettings
 from storage.tables import SCHEMA
+
+CHECKPOINT_SECONDS: Final = 1
+"""How long SQLite waits for others who read, when it is to let go of what was deleted; writers wait meanwhile."""
 
 
 def make_engine(url: str, settings: DatabaseSettings) -> sa.Engine:
@@ -175,6 +178,21 @@ def translated(error: BaseException) -> UserMemoryError:
     if isinstance(error, sa.exc.TimeoutError):
         return DatabaseUnavailable("no database connection became free in time")
     return DatabaseUnavailable() if not name else DatabaseError(f"the database refused the request ({name})")
+
+
+def overwrite_deleted(connection: sa.Connection) -> None:
+    """Let nothing that was deleted stay in the files of SQLite: its log keeps pages as they were, for a while.
+
+    A transaction that was begun before may still have to read them; after CHECKPOINT_SECONDS it is not waited for any
+    longer. Then the log is written back when it has grown, or when the database is closed.
+    """
+    driver: Any = connection.connection.driver_connection
+    [(patience,)] = driver.execute("PRAGMA busy_timeout").fetchall()
+    driver.execute(f"PRAGMA busy_timeout = {CHECKPOINT_SECONDS * 1_000}")
+    try:
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def insert_if_new(

@@ -1,14 +1,23 @@
 """Erase: the end of all that is known about a person; only that it happened stays."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from storage.database import Database
+from storage.dialect import overwrite_deleted
+from storage.errors import Conflict
 from storage.tables import erasures, identities, metadata, outbox, owners, publishing
 from storage.transaction import Transaction
+
+ATTEMPTS: Final = 5
+"""How often an erasure is begun where it and another writer each wait for the other, and PostgreSQL ends one of them.
+
+Whoever sends the jobs of many people holds those before it needs the people, the other way round than here.
+"""
 
 
 def erase(database: Database, owner: UUID) -> None:
@@ -16,6 +25,14 @@ def erase(database: Database, owner: UUID) -> None:
 
     The owner's rows go last: a table that was forgotten, or a write that comes later, fails on its foreign key.
     """
+    again = Retrying(retry=retry_if_exception_type(Conflict), stop=stop_after_attempt(ATTEMPTS), reraise=True)
+    again(_erase, database, owner)
+    if not database.on_postgresql:
+        with database.connection() as connection:
+            overwrite_deleted(connection)
+
+
+def _erase(database: Database, owner: UUID) -> None:
     with database.transaction(owner, writes=True) as transaction:
         if database.on_postgresql:
             transaction.execute(sa.select(sa.func.usermemory.erase(transaction.owner)))

@@ -63,6 +63,19 @@ class JobStore:
             raise LeaseLost
         count(self._work.execute, row.batch_id, now, {outcome: 1, "cost_micros": cost_micros} | sums(tokens))
 
+    def go_on(self, lease: Lease, tokens: TokenUsage | None = None, *, cost_micros: int = 0) -> None:
+        """Count what a part of the job cost whose effect this transaction keeps; more of the job is to be done.
+
+        Raises LeaseLost as `finish` does: a part that comes late must not take the place of what another made.
+        """
+        now = self._work.clock()
+        mine = sa.update(jobs).where(*held(lease), jobs.c.owner_id.in_(self._work.owners))
+        changed = mine.values(spent(tokens) | {"updated_at": now}).returning(jobs.c.batch_id)
+        row = self._work.execute(changed).one_or_none()
+        if row is None:
+            raise LeaseLost
+        count(self._work.execute, row.batch_id, now, {"cost_micros": cost_micros} | sums(tokens))
+
 
 def count(execute: Callable[..., Any], batch_id: UUID | None, now: datetime, sums: Mapping[str, int]) -> None:
     """Add to the sums of a batch, in the transaction that ends its jobs; the last one that ends finishes it."""

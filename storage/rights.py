@@ -103,7 +103,12 @@ DIRECTORY = {
     "batches": TableRights((_WORK,), {"worker": _ALL_RIGHTS}),
     "jobs": TableRights((_WORK, _WIPE), {"worker": _ALL_RIGHTS, "eraser": "SELECT DELETE"}),
     "queue_messages": TableRights(
-        (_WORK, _ADD._replace(roles="app"), _WIPE), {"worker": _ALL_RIGHTS, "app": "INSERT", "eraser": "SELECT DELETE"}
+        (_WORK, _ADD._replace(roles="app"), _WIPE),
+        {
+            "worker": _ALL_RIGHTS,
+            "app": "INSERT(owner_id) INSERT(body) INSERT(receives) INSERT(available_at) INSERT(created_at)",
+            "eraser": "SELECT DELETE",
+        },
     ),
     "outbox": TableRights(
         (_WORK, Policy("record", "INSERT", "resolver", None, "true"), _WIPE),
@@ -165,7 +170,7 @@ SUPABASE_FUNCTIONS = {"signed_in_owner()": _SIGNED_IN, "signed_in_owners()": _SI
 """Only where `auth.uid()` was there when the schema was migrated."""
 
 BODIES: dict[str, str] = {
-    "api_key": "241ed540f8da41a778c1d04e0876c1c83133809e17b97d2eed6a94a8ee51facf",
+    "api_key": "4118fd496befd6b451072c8b0d523790c2229c6aee3c12960decfd2663adec28",
     "bind": "87f0ecc805a4b69114a778b1feacac8e08f48a3404e94255498d2088971a2606",
     "bind_to_write": "3a414557ac2d975e6790bdd0708828086899dfd1aad0bbe28fe4dd1914c6bf3b",
     "bound_owner": "e5a90353476413923a2b9da4f0e699d265162141285fe13661c353c9328e6365",

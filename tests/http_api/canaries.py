@@ -17,7 +17,7 @@ CANARIES: Final = {"ada": "canary-of-ada-5b1f0c", "bob": "canary-of-bob-9e44d2"}
 
 OTHERS: Final = {"ada": "bob", "bob": "ada"}
 
-OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+OK, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, 403, 404, 500
 
 _OF_PEOPLE: Final = ("/v1/document", "/v1/document/history", "/v1/items", "/v1/items/prefs/tone")
 _OF_OPERATORS: Final = (

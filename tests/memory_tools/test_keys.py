@@ -45,9 +45,9 @@ def test_a_key_opens_the_memory_of_its_person(database: Database, door: ApiKeys,
     made = operator.create(user="ada", name="laptop")
     principal = door.verify(made.token)
     identity = Identity.of(user="ada")
-    assert principal == Principal(f"key {made.key.id}", "default", frozenset({Scope.READ, Scope.WRITE}), identity)
-    whose = principal.person()
-    assert memory.of(user=whose.user, organization=whose.organization).items.get("prefs", "tone").value == "warm"
+    scopes, ada = frozenset({Scope.READ, Scope.WRITE}), resolve(database, identity).owner
+    assert principal == Principal(f"key {made.key.id}", "default", scopes, identity, ada)
+    assert memory.known(principal.person(), principal.owner).items.get("prefs", "tone").value == "warm"
 
 
 def test_a_key_has_the_form_by_which_it_is_known(operator: ApiKeys) -> None:

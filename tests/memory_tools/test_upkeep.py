@@ -1,10 +1,11 @@
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from memory_tools import upkeep as module
 from memory_tools.host_conversations import HostConversation
@@ -16,12 +17,14 @@ from storage.database import Database
 from storage.directory import resolve
 from storage.eligible import ON_ITS_WAY, Found, active_people
 from storage.erase import erase
-from storage.errors import DatabaseUnavailable, Erased, IdempotencyKeyReused, InvalidInput
+from storage.errors import Conflict, DatabaseUnavailable, Erased, IdempotencyKeyReused, InvalidInput
 from storage.identity import Identity
 from storage.jobs import Lease, fail, lease
 from storage.json_types import Json
 from storage.provenance import by_user
-from storage.queue import Queue, open_queue
+from storage.queue import Message, Queue, open_queue
+from storage.sql_queue import SqlQueue
+from storage.transaction import Work
 from tests.clock import Clock
 from tests.queues import SqsServer, running_sqs
 
@@ -406,6 +409,66 @@ def test_somebody_erased_at_that_very_moment_keeps_nobody_else_out(
     monkeypatch.setattr(module, "active_people", lambda *_, **__: [Found(erased, erased, "default")])
     with pytest.raises(Erased):
         upkeep.daily()
+
+
+class Interrupted(SqlQueue):
+    """A queue to which nothing is sent before an erasure of somebody waits for what the sender holds."""
+
+    def __init__(self, database: Database, begin: Callable[[], object]) -> None:
+        super().__init__(database)
+        self._begin: Callable[[], object] | None = begin
+
+    def send_within(self, work: Work | sa.Connection, messages: Sequence[Message]) -> None:
+        """Let the erasure begin, and send."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
+        super().send_within(work, messages)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_erasure_and_those_who_find_work_do_not_fail_each_other(
+    memory: Memory, clock: Clock, administrator: sa.Engine, again: bool
+) -> None:
+    for user in ("ada", "bob"):
+        talk(memory, user)
+    erased = owner_of(memory, "ada")
+    Upkeep(memory, SqlQueue(memory.database)).daily()
+    clock.move(2 * ON_ITS_WAY.total_seconds())
+    with ThreadPoolExecutor() as pool:
+
+        def begin() -> None:
+            erasing.append(pool.submit(erase, memory.database, erased))
+            while memory.database.on_postgresql and not _waits_for_a_lock(administrator):
+                pass
+
+        erasing: list[Future[None]] = []
+        upkeep = Upkeep(memory, Interrupted(memory.database, begin))
+        if again:
+            upkeep.resume()
+        else:
+            upkeep.daily()
+        erasing[0].result()
+    everyone = active_people(memory.database, since=clock.now - ACTIVE_WITHIN)
+    assert [each.id for each in everyone] == [owner_of(memory, "bob")]
+
+
+def test_who_finds_work_looks_again_where_the_database_preferred_somebody_else(memory: Memory, clock: Clock) -> None:
+    talk(memory, "ada")
+
+    def begin() -> None:
+        raise Conflict
+
+    batch = Upkeep(memory, Interrupted(memory.database, begin)).daily()
+    assert batch is not None
+    clock.move(2 * ON_ITS_WAY.total_seconds())
+    assert Upkeep(memory, Interrupted(memory.database, begin)).resume() == 1
+
+
+def _waits_for_a_lock(administrator: sa.Engine) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with administrator.connect() as connection:
+        return bool(connection.exec_driver_sql(waiting).scalar())
 
 
 class Host:

@@ -61,14 +61,15 @@ def opened_by(database: Database, key_id: str) -> Identity | None:
 
 def test_a_key_is_found_by_its_digest_alone(clocked: Database, operators: Database) -> None:
     make(operators, "a1", scopes="memory:read memory:write")
-    assert find_api_key(clocked, "1a") == HeldKey("a1", "default", "memory:read memory:write", ADA)
+    ada = require_one_person(resolve(clocked, ADA))
+    assert find_api_key(clocked, "1a") == HeldKey("a1", "default", "memory:read memory:write", ADA, ada)
     for other in ("a1", "1A", "1a ", "", "%", "1_", "' OR 1=1 --", "1a\n", "\u0661a"):
         assert find_api_key(clocked, other) is None
 
 
 def test_a_key_of_nobody_names_nobody(clocked: Database, operators: Database) -> None:
     make(operators, "a1", None, organization="acme", scopes="memory:act-as")
-    assert find_api_key(clocked, "1a") == HeldKey("a1", "acme", "memory:act-as", None)
+    assert find_api_key(clocked, "1a") == HeldKey("a1", "acme", "memory:act-as", None, None)
 
 
 def test_a_key_makes_the_person_whom_nobody_knows_yet(clocked: Database, operators: Database) -> None:

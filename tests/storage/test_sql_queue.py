@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -73,6 +73,21 @@ def test_the_application_sends_to_nobody_else(
         SqlQueue(database).send_within(transaction, [message])
     with pytest.raises(UnsafeRole):
         SqlQueue(database).send([message])
+    assert queue.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    "decided", [{"id": 1}, {"token": uuid4()}, {"dead_at": datetime.now(UTC)}, {"reason": "buried"}]
+)
+def test_the_application_decides_nothing_but_what_is_sent(
+    database: Database, queue: SqlQueue, ada: UUID, decided: dict[str, Any]
+) -> None:
+    if not database.on_postgresql:
+        return  # one role
+    now = datetime.now(UTC)
+    row = {"owner_id": ada, "body": "{}", "receives": 0, "available_at": now, "created_at": now} | decided
+    with pytest.raises(UnsafeRole), database.transaction(ada, writes=True) as transaction:
+        transaction.execute(sa.insert(queue_messages).inline(), row)
     assert queue.waiting() == 0
 
 
