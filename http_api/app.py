@@ -36,6 +36,9 @@ from storage.pointer import pointer
 TOKEN_LEAST: Final = 16
 """Characters that the token of the jobs has at the least."""
 
+OPEN_PATHS: Final = ("/health", "/metrics")
+"""What load balancers and Prometheus ask for, by address and under no name."""
+
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _ASKED: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", HEADER]
 _TOLD: Final = ["ETag", "Retry-After", "WWW-Authenticate", REPLAYED]
@@ -65,14 +68,14 @@ def create_app(
     operator may do with an organization goes to `operator_memory`, the worker's URL on PostgreSQL; `job_token` is the
     secret of those who set work off for all of them, and `upkeep` what their routes hand it to (`app.state.upkeep`).
 
-    Requests are answered under the names of this machine for itself, under the host of `url`, and under `hosts`; web
-    pages may ask when they come from there, or from `origins`. One person may ask at `pace`; a request takes `seconds`
-    at the most.
+    Requests are answered under the names of this machine for itself, under the host of `url`, and under `hosts`, those
+    for OPEN_PATHS under any; web pages may ask when they come from there, or from `origins`. One person may ask at
+    `pace`; a request takes `seconds` at the most.
 
     Raises InvalidInput where `listens_on` is not loopback and nobody verifies who asks, for a `person` beside
-    verifiers or a session, and for a `url`, a `pace` or a `job_token` that is none.
+    verifiers or a session, and for a `url`, an origin, a `pace` or a `job_token` that is none.
     """
-    known, pages = list(hosts), [origin.lower().rstrip("/") for origin in origins]
+    known, pages = list(hosts), [_checked_origin(origin) for origin in origins]
     open_to_all = not verifiers and session is None
     if open_to_all and not is_loopback(listens_on):
         raise InvalidInput(
@@ -104,7 +107,7 @@ def create_app(
             Middleware(SecurityHeaders),
             Middleware(Guarded),
             Middleware(OneLength),
-            Middleware(KnownHosts, hosts=known, origins=pages, refuse=refuse),
+            Middleware(KnownHosts, hosts=known, origins=pages, open_paths=OPEN_PATHS, refuse=refuse),
             *([Middleware(OnlyFromHere, refuse=refuse)] if open_to_all else []),
             *_cross_origin(pages if origins else [], credentials=session is not None),
             Middleware(WholeSegments),
@@ -120,12 +123,12 @@ def create_app(
     )
     app.state.upkeep = upkeep
     own = APIRouter(route_class=Plain)
-    own.add_api_route("/health", _health, include_in_schema=False)
-    own.add_api_route("/metrics", metrics.shown, include_in_schema=False)
+    for path, answer in zip(OPEN_PATHS, (_health, metrics.shown), strict=True):
+        own.add_api_route(path, answer, include_in_schema=False)
     for router in (*routers, catalog_router(), own):
         app.router.routes.extend(router.routes)  # as they are: an included router would be searched in vain for methods
     add_docs(app)
-    describe(app, tokens=bool(verifiers), sessions=session is not None)
+    describe(app, tokens=bool(verifiers), session=session)
     return app
 
 
@@ -159,11 +162,25 @@ def _cross_origin(pages: Collection[str], *, credentials: bool) -> list[Middlewa
 
 def _checked_host(url: str) -> str:
     """Return the host of the address of this server. Raises InvalidInput."""
+    host = _plain_host(url)
+    if host is None:
+        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://memory.example.com")
+    return host
+
+
+def _checked_origin(origin: str) -> str:
+    """Return where pages may come from, as browsers write it. Raises InvalidInput."""
+    host = _plain_host(origin)
+    if host is None or urlsplit(origin).path not in ("", "/"):
+        raise InvalidInput("an origin is a scheme and a host, such as https://app.example.com")
+    return f"{urlsplit(origin).scheme}://{host}"
+
+
+def _plain_host(url: str) -> str | None:
+    """Return the host of an address that has nothing but one and a path; None for any other."""
     try:
         parts, host = urlsplit(url), host_of(url)
     except ValueError:
-        parts, host = urlsplit(""), ""
+        return None
     plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
-    if not host or not plain or parts.query or parts.fragment or "@" in parts.netloc:
-        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://memory.example.com")
-    return host
+    return host if plain and not parts.query and not parts.fragment and "@" not in parts.netloc else None

@@ -15,7 +15,7 @@ from http_api.etag import Conditions, Versioned, conditions, held_to, read_docum
 from http_api.idempotency import REPLAYED, Answer, answered_once, fingerprint, idempotency_key
 from http_api.identity import DOOR, Asker, Recognition
 from http_api.members import body_of, checked, is_little, members_of
-from http_api.problems import MAY_READ
+from http_api.problems import MAY_READ, NoWorkersUrl
 from memory_tools.access import Scope
 from memory_tools.answer import DONE, as_json
 from memory_tools.bearer import one_token
@@ -26,7 +26,7 @@ from memory_tools.operation import Effect, Input
 from memory_tools.telemetry import observed, word
 from memory_tools.within import Within
 from storage.canonical import dumps
-from storage.errors import RateLimited, TimedOut
+from storage.errors import RateLimited, TimedOut, UnsafeRole
 from storage.identity import Identity
 from storage.json_types import Json
 
@@ -181,6 +181,10 @@ async def _in_time(door: Door, run: Callable[[], Awaitable[Answer]]) -> Response
         raise TimedOut from None
     except ClientGone:
         return Response(status_code=CLIENT_GONE)
+    except UnsafeRole:
+        if door.operator_memory is not door.memory:
+            raise
+        raise NoWorkersUrl("this server has no worker's database URL (--worker-database)") from None
     headers = {} if answer.etag is None else {"ETag": answer.etag}
     if answer.replayed:
         headers[REPLAYED] = "true"

@@ -12,6 +12,7 @@ from http_api.etag import Versioned
 from http_api.idempotency import HEADER, KEY_LIMIT, REPLAYED
 from http_api.members import WITH_BODY
 from http_api.problems import INTERNAL, MEDIA_TYPE, STATUSES
+from http_api.session import COOKIE, SessionResolver, SignedCookie
 from memory_tools import named
 from memory_tools.access import Scope
 from memory_tools.operation import Effect
@@ -45,7 +46,7 @@ _PROBLEM: Final = {
 
 SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of an issuer."},
-    "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "Of a person who is signed in."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Of a person who is signed in."},
 }
 
 _NAMING: Final = {
@@ -119,9 +120,14 @@ def described(
     }
 
 
-def describe(app: FastAPI, *, tokens: bool, sessions: bool) -> None:
-    """Have an app describe itself with the problems, and with those ways to say who asks that it knows."""
-    schemes = {name: said for name, said in SECURITY.items() if {"bearer": tokens, "session": sessions}[name]}
+def describe(app: FastAPI, *, tokens: bool, session: SessionResolver | None) -> None:
+    """Have an app describe itself with the problems, and with those ways to say who asks that it knows.
+
+    Of a session that a host knows in its own way nothing can be said: it need not even be a cookie.
+    """
+    schemes = {"bearer": SECURITY["bearer"]} if tokens else {}
+    if isinstance(session, SignedCookie):
+        schemes["session"] = SECURITY["session"] | {"name": session.cookie}
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

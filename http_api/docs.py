@@ -25,13 +25,14 @@ _SCRIPT: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 def add_docs(app: FastAPI) -> None:
     """Add the page and the description to an app."""
 
-    async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def openapi(request: Request) -> JSONResponse:
+        root = _root(request)
+        servers = {"servers": [{"url": root}]} if root else {}
+        return JSONResponse(app.openapi() | servers)
 
     async def page(request: Request) -> HTMLResponse:
-        root = request.scope.get("root_path", "").rstrip("/")
         shown = get_swagger_ui_html(
-            openapi_url=f"{root}{OPENAPI}",
+            openapi_url=f"{_root(request)}{OPENAPI}",
             title=app.title,
             swagger_js_url=f"{CDN}swagger-ui-bundle.js",
             swagger_css_url=f"{CDN}swagger-ui.css",
@@ -42,6 +43,12 @@ def add_docs(app: FastAPI) -> None:
 
     app.add_api_route(OPENAPI, openapi, include_in_schema=False)
     app.add_api_route(DOCS, page, include_in_schema=False)
+
+
+def _root(request: Request) -> str:
+    """Return the path that the app is mounted at; nothing where it stands alone."""
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
 
 
 def _policy(page: str) -> str:

@@ -134,9 +134,13 @@ class Recognition:
         """Return whose session a request belongs to; None where something else decides who asks.
 
         That is a bearer token, whatever cookies came with it, or that the app belongs to one person. Raises
-        Unauthenticated where nobody asks, and DatabaseUnavailable where nobody can say.
+        Unauthenticated where nobody asks, and for a token where none is known, as whoever has it means somebody else;
+        DatabaseUnavailable where nobody can say.
         """
-        if self._own is not None or bearer_tokens(request.headers.getlist("authorization")):
+        brings_token = bool(bearer_tokens(request.headers.getlist("authorization")))
+        if self._own is not None and brings_token:
+            raise Unauthenticated("This server belongs to one person and knows no tokens: leave Authorization out.")
+        if self._own is not None or brings_token:
             return None
         identity = None if self._session is None else await self._resolved(request, self._session)
         if identity is None:

@@ -74,6 +74,10 @@ class PreconditionFailed(VersionConflict):
     """It is not at the version that the request is for: read it again."""
 
 
+class NoWorkersUrl(errors.UnsafeRole):
+    """This server has no worker's database URL."""
+
+
 class TooSlow(errors.TimedOut):
     """The body did not arrive in time."""
 
@@ -112,6 +116,7 @@ STATUSES: Final[Mapping[type[UserMemoryError], int]] = {
     errors.DatabaseError: 500,
     errors.NotMigrated: 503,
     errors.UnsafeRole: 500,
+    NoWorkersUrl: 503,
     errors.DatabaseUnavailable: 503,
 }
 """The status of every error. A kind that is not listed has that of the nearest one above it."""

@@ -16,8 +16,8 @@ from storage.transaction import Clock, utc_now
 SessionResolver: TypeAlias = Callable[[Request], Identity | Awaitable[Identity | None] | None]
 """Says whose session a request belongs to; None for nobody's. One that is not async is called in a thread."""
 
-COOKIE: Final = "session"
-"""What the cookie is called where nobody says otherwise."""
+COOKIE: Final = "usermemory_session"
+"""What the cookie is called where nobody says otherwise: frameworks call theirs `session`."""
 
 COOKIE_LIMIT: Final = 4_096
 """Characters of a cookie; nobody looks into a longer one."""
@@ -62,6 +62,11 @@ class SignedCookie:
         self._serializer = URLSafeTimedSerializer(
             secrets, _SALT, json, signer=Signer, signer_kwargs={"digest_method": sha256, "key_derivation": "hmac"}
         )
+
+    @property
+    def cookie(self) -> str:
+        """What the cookie is called."""
+        return self._cookie
 
     def sign(self, user: str, organization: str = DEFAULT_ORGANIZATION) -> str:
         """Return the value of a cookie for a person whom the host has signed in. Raises InvalidIdentity.

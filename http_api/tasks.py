@@ -1,6 +1,6 @@
 """Tasks: the routes that set work off, for schedulers and operators: seeds 003 and 001."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -13,12 +13,16 @@ from http_api.answers import NUMBER, TEXT, known, maybe
 from http_api.asking import Trigger, triggered
 from http_api.description import described
 from http_api.operations import Plain
+from http_api.problems import InvalidQuestion
 from memory_tools.access import Scope
 from memory_tools.operation import Effect, Input, Omittable
 from memory_tools.upkeep import EARLIEST, Upkeep
 from storage.batches import Batch, get_batch
 from storage.errors import NotFound
 from storage.json_types import Json
+
+AHEAD: Final = timedelta(minutes=5)
+"""How far a due time may lie ahead of the clock: whoever claimed a later one would have that day left out."""
 
 
 def _as_time(value: Any) -> Any:
@@ -37,7 +41,10 @@ class Due(Input):
 
     due_at: Annotated[
         Omittable[Annotated[AwareDatetime, Field(ge=EARLIEST), BeforeValidator(_as_time)]],
-        Field(description="The due time, with a zone, which counts once whoever comes with it; the full hour of now."),
+        Field(
+            description="The due time, with a zone, which counts once whoever comes with it, and is not in the future; "
+            "the full hour of now."
+        ),
     ]
 
 
@@ -71,6 +78,8 @@ def tasks_router(upkeep: Upkeep | None) -> APIRouter:
 
     def day(trigger: Trigger, ask: Due) -> Json:
         due_at = ask.due_at or _this_hour(upkeep)
+        if due_at > upkeep.database.clock() + AHEAD:
+            raise InvalidQuestion([{"pointer": "/due_at", "message": "the due time lies in the future"}])
         return _begun(upkeep.daily(due_at, trigger.organization, trigger.idempotency_key))
 
     def progress(trigger: Trigger, ask: BatchWanted) -> Json:

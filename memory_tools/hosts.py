@@ -1,7 +1,7 @@
 """Hosts: which Host and Origin a request may carry. Without this a web page reaches a server on its reader's machine.
 
 A page of a foreign name can have that name point to 127.0.0.1 (DNS rebinding); its requests then carry the foreign
-name as Host, and as Origin. Checked on every path, whatever address the server listens on.
+name as Host, and as Origin. Checked on every path but the open ones, whatever address the server listens on.
 """
 
 import re
@@ -23,6 +23,9 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 MISDIRECTED: Final = 421
 FORBIDDEN: Final = 403
 
+UNKNOWN_HOST: Final = "This server does not go by that name; --allow-host, or `hosts` in a program, gives it another."
+"""What is said to a request under another name."""
+
 _HOST: Final = re.compile(r"(?P<name>[^\s:@/\[\]]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 """A Host header, in small letters: a name or an address, and perhaps a port."""
 
@@ -42,7 +45,8 @@ class KnownHosts:
     """Lets requests through whose Host is known, and whose Origin, if any, is the server's own or one that is allowed.
 
     A host is `name`, which stands for any port of it, or `name:port`; an origin is `https://name` or
-    `https://name:port`. Anything else is answered with 403 (Origin) or 421 (Host), before any other code sees it.
+    `https://name:port`. Anything else is answered with 403 (Origin) or 421 (Host), before any other code sees it. Only
+    `open_paths`, which tell nothing of anybody, answer under every Host: load balancers ask by address.
     """
 
     def __init__(
@@ -51,12 +55,14 @@ class KnownHosts:
         *,
         hosts: Collection[str] = (),
         origins: Collection[str] = (),
+        open_paths: Collection[str] = (),
         refuse: Refuse = in_plain_text,
     ) -> None:
         self._app = app
         self._refuse = refuse
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused, hand on what is not."""
@@ -70,10 +76,14 @@ class KnownHosts:
             if len(origins) > 1 or (origins and not self._allows(origins[0], own)):
                 await self._refuse(send, FORBIDDEN, "Pages of that origin may not ask this server.")
                 return
-            if own is None:
-                await self._refuse(send, MISDIRECTED, "This server does not go by that name.")
+            if own is None and not self._is_open(scope):
+                await self._refuse(send, MISDIRECTED, UNKNOWN_HOST)
                 return
         await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether the path is an open one, as the app itself sees it: below where it is mounted."""
+        return bool(self._open_paths) and scope["path"].removeprefix(scope.get("root_path", "")) in self._open_paths
 
     def _knows(self, host: str) -> bool:
         parts = _HOST.fullmatch(host)

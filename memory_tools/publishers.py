@@ -28,9 +28,9 @@ class Publisher(Protocol):
 def open_publisher(spec: str | None, secret: str | None = None) -> Publisher | None:
     """Return who is told of events at the URL `spec`; None for None and for `none`.
 
-    `redis://` and `rediss://` publish on the channel `user-updates`; `https://` and `http://` are a webhook, whose
-    requests are signed with `secret`. Nothing is connected to yet. Raises InvalidInput, which does not repeat the URL,
-    for any other, for a webhook without a secret, and where the extra `redis` is not installed.
+    `redis://` and `rediss://` publish on the channel `user-updates`; `https://` is a webhook, whose requests are signed
+    with `secret`, and so is `http://` on this machine alone. Nothing is connected to yet. Raises InvalidInput, which
+    does not repeat the URL, for any other, for a webhook without a secret, and where the extra `redis` is missing.
     """
     if spec is None or spec == NOBODY:
         return None

@@ -23,7 +23,9 @@ from storage.batches import (
     BatchKind,
     earlier_batch,
     get_batch,
+    last_daily,
     mark_sent,
+    mark_unsent,
     open_batch,
     settle_batches,
     unsent,
@@ -48,6 +50,9 @@ IDS_AT_ONCE: Final = 5_000
 
 ACTIVE_WITHIN: Final = timedelta(hours=24)
 """How long before the due time somebody was active whose memory the daily job updates (seed 001)."""
+
+LOOKED_BACK: Final = timedelta(days=30)
+"""How far the daily job looks back at the most, where it was missed."""
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When anything can have been due at the earliest."""
@@ -106,6 +111,7 @@ class Upkeep:
     ) -> Batch | None:
         """Have the memory of everybody updated who was active in the 24 hours before `due_at`: a message for each.
 
+        Where the last daily job lies further back, because nothing ran, since that one, at most LOOKED_BACK.
         A due time counts once for all organizations, and once for each that is named: whoever comes later gets None.
         Without one it is now, and a new batch each time. Under a key that made a batch before, that one comes back.
         Raises InvalidInput for a time without zone or before EARLIEST, IdempotencyKeyReused for a key that came with
@@ -114,7 +120,7 @@ class Upkeep:
         due_at = None if due_at is None else checked_moment(due_at)
         if due_at is not None and due_at < EARLIEST:
             raise InvalidInput(f"a job is due at {EARLIEST:%Y-%m-%d} or later")
-        since = (due_at or self.database.clock()) - ACTIVE_WITHIN
+        since = self._active_since(due_at or self.database.clock(), organization)
         claimed_by = idempotency_key
         if organization is not None and due_at is not None:  # the due time itself is everybody's
             claimed_by = idempotency_key or f"due {due_at.isoformat()}"
@@ -133,13 +139,18 @@ class Upkeep:
         """
         sent = 0
         for batch in unsent(self.database):
-            sent += self._send(batch)
+            if mark_sent(self.database, batch.id):  # before it is, so that only one sends it
+                sent += self._send_late(batch)
         while due := self._claimed():
             sent += len(due)
             if len(due) < RETRIES_AT_ONCE:
                 break
         settle_batches(self.database)
         return sent
+
+    def _active_since(self, due_at: datetime, organization: str | None) -> datetime:
+        since, last = due_at - ACTIVE_WITHIN, last_daily(self.database, organization, before=due_at)
+        return since if last is None else max(min(since, last), due_at - LOOKED_BACK)
 
     def _earlier(
         self, kind: BatchKind, idempotency_key: str | None, organization: str | None, due_at: datetime | None
@@ -169,15 +180,23 @@ class Upkeep:
         batch = _LOOKING.copy()(look)
         if batch is not None and batch.sent_at is None:
             self._send(batch)
+            mark_sent(self.database, batch.id)
             return get_batch(self.database, batch.id)
         return batch
 
     def _send(self, batch: Batch) -> int:
-        """Send the messages of a batch that is open already."""
+        """Send the messages of a batch that is open already; return for how many jobs."""
         waiting = waiting_subjects(self.database, batch.id)
         self._queue.send(messages_about(JOB_KINDS[batch.kind], [(each.id, each.owner) for each in waiting]))
-        mark_sent(self.database, batch.id)
         return len(waiting)
+
+    def _send_late(self, batch: Batch) -> int:
+        """Send the messages of a batch that somebody else opened, or let another try again."""
+        try:
+            return self._send(batch)
+        except BaseException:
+            mark_unsent(self.database, batch.id)
+            raise
 
     def _claimed(self) -> list[Due]:
         """Send some of the jobs that are due again, and return them."""

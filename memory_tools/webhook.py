@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ipaddress import ip_address
 from socket import SHUT_RDWR
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -48,7 +49,8 @@ class Webhook:
     def __init__(self, url: str, secret: str | None, *, deadline: float = DEADLINE, clock: Clock = utc_now) -> None:
         """Raises InvalidInput, which repeats neither, for a URL with a user name in it and a secret that is too short.
 
-        `deadline` is the seconds for one request.
+        So it does for `http://` to anywhere but this machine: events name people. `deadline` is the seconds for one
+        request.
         """
         if secret is None or len(secret) < SHORTEST_SECRET:
             raise InvalidInput(
@@ -127,7 +129,16 @@ def _checked(url: str) -> SplitResult:
         raise InvalidInput("a webhook is at a URL such as https://HOST/PATH, and this one cannot be read")
     if "@" in parts.netloc:
         raise InvalidInput("a webhook's URL has no user name and no password: its requests are signed")
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+        raise InvalidInput("a webhook is at https://...: plain http goes to this machine alone, such as 127.0.0.1")
     return parts
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _connector(parts: SplitResult, timeout: float) -> Callable[[], HTTPConnection]:

@@ -29,6 +29,9 @@ JOB_KINDS: Final[Mapping[str, JobKind]] = {"conversations": "conversation", "dai
 UNSENT_AFTER: Final = timedelta(minutes=1)
 """How long a batch may be opened before whoever opened it counts as gone, and its messages are sent by another."""
 
+SENDING_TEN: Final = timedelta(milliseconds=100)
+"""How much longer for each ten of its jobs: so many messages SQS takes in a request."""
+
 _AT_ONCE: Final = 1_000
 """Jobs named by one statement."""
 
@@ -134,19 +137,26 @@ def earlier_batch(
     return None if row is None else _batch(row)
 
 
-def mark_sent(database: Database, batch_id: UUID) -> None:
-    """Note that the messages of a batch are in the queue."""
+def mark_sent(database: Database, batch_id: UUID) -> bool:
+    """Note that the messages of a batch are in the queue; return whether nobody did before."""
     unsent_one = sa.update(batches).where(batches.c.id == batch_id, batches.c.sent_at.is_(None))
     with database.connection() as connection:
-        connection.execute(unsent_one.values(sent_at=database.clock()))
+        return connection.execute(unsent_one.values(sent_at=database.clock())).rowcount == 1
+
+
+def mark_unsent(database: Database, batch_id: UUID) -> None:
+    """Note that the messages of a batch are not in the queue after all."""
+    with database.connection() as connection:
+        connection.execute(sa.update(batches).where(batches.c.id == batch_id).values(sent_at=None))
 
 
 def unsent(database: Database, *, for_longer_than: timedelta = UNSENT_AFTER) -> list[Batch]:
-    """Return the batches whose messages nobody has sent for so long, oldest first."""
-    old = batches.c.created_at <= database.clock() - for_longer_than
-    wanted = sa.select(batches).where(batches.c.sent_at.is_(None), old).order_by(batches.c.id)
+    """Return the batches whose messages nobody has sent for so long, and SENDING_TEN for each ten, oldest first."""
+    old = database.clock() - for_longer_than
+    wanted = sa.select(batches).where(batches.c.sent_at.is_(None), batches.c.created_at <= old).order_by(batches.c.id)
     with database.connection() as connection:
-        return [_batch(row) for row in connection.execute(wanted)]
+        found = [_batch(row) for row in connection.execute(wanted)]
+    return [batch for batch in found if batch.created_at <= old - batch.waiting // 10 * SENDING_TEN]
 
 
 def waiting_subjects(database: Database, batch_id: UUID) -> list[Found]:
@@ -165,6 +175,18 @@ def get_batch(database: Database, batch_id: UUID) -> Batch:
     """Return a batch; raises NotFound where there is no such batch. On PostgreSQL it needs the worker's URL."""
     with database.connection() as connection:
         return _read(connection, batch_id)
+
+
+def last_daily(database: Database, organization: str | None, *, before: datetime) -> datetime | None:
+    """Return when the daily job of an organization, or of all, was last due before that time, or begun by hand."""
+    mine = batches.c.organization_id.is_(None) if organization is None else batches.c.organization_id == organization
+    when = sa.func.coalesce(batches.c.due_at, batches.c.created_at, type_=batches.c.created_at.type)
+    earlier = when < sa.literal(before, batches.c.created_at.type)
+    with database.connection() as connection:
+        found: datetime | None = connection.scalar(
+            sa.select(sa.func.max(when)).where(batches.c.kind == "daily", mine, earlier)
+        )
+    return found
 
 
 def list_batches(
@@ -214,7 +236,8 @@ def _take_up(
         these = sa.select(jobs).where(jobs.c.kind == kind, jobs.c.subject_id.in_([each.id for each in some]))
         rows = {row.subject_id: row for row in connection.execute(these.order_by(jobs.c.subject_id).with_for_update())}
         since = found_at if kind == "conversation" else None
-        ours = [each for each in some if not _stays(rows[each.id], batch_id, now, since)]
+        there = [each for each in some if each.id in rows]  # an erasure may have come in between
+        ours = [each for each in there if not _stays(rows[each.id], batch_id, now, since)]
         earlier = [rows[each.id] for each in ours if rows[each.id].batch_id != batch_id]
         overtaken.update(row.batch_id for row in earlier if row.state == "waiting" and row.batch_id is not None)
         again = sa.and_(jobs.c.kind == kind, jobs.c.subject_id.in_([row.subject_id for row in earlier]))

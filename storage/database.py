@@ -70,7 +70,7 @@ class Database:
         settings = settings or DatabaseSettings()
         database = cls(make_engine(url, settings), settings, policy or DocumentPolicy(), clock)
         try:
-            with database.translating():
+            with database.translating(opening=True):
                 database._check()
         except BaseException:
             database.close()
@@ -223,12 +223,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def translating(self) -> Generator[None]:
-        """Turn what a driver raises into our errors, without the values a driver's message may hold."""
+    def translating(self, *, opening: bool = False) -> Generator[None]:
+        """Turn what a driver raises into our errors, without the values a driver's message may hold.
+
+        `opening` is for whoever opens the database: why it cannot be reached is told with the names in its URL.
+        """
         try:
             yield
         except self.errors as error:
-            raise translated(error) from None  # a driver's message and parameters may quote what a person said
+            # A driver's message and parameters may quote what a person said.
+            raise translated(error, self.engine.url if opening else None) from None
 
 
 class Single:

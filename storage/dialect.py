@@ -1,5 +1,6 @@
 """Dialect: what differs between the databases at run time; who must know which one it is asks here."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -157,8 +158,35 @@ _BY_SQLSTATE: dict[str, tuple[type[UserMemoryError], str | None]] = {
 }
 
 
-def translated(error: BaseException) -> UserMemoryError:
-    """Return our error for one of a driver. It never quotes values: a driver's message may."""
+_UNREACHABLE: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
+    (
+        re.compile(r'FATAL:\s+(database ".*" does not exist|no such database)'),
+        "there is no such database",
+        ": {database}",
+    ),
+    (re.compile(r"FATAL:\s+password authentication failed"), "the password was not accepted", " for {role}"),
+    (re.compile(r'FATAL:\s+role ".*" does not exist'), "there is no such role", ": {role}"),
+    (re.compile(r"FATAL:\s+no pg_hba\.conf entry"), "the server lets nobody in this way", ": {role}"),
+    (re.compile(r"no password supplied"), "no password was given", " for {role}"),
+    (re.compile(r"failed to resolve host|could not translate host name"), "there is no such host", ": {host}"),
+    (re.compile(r"timeout expired|connection timeout|timed out"), "it took too long", " to reach {host}:{port}"),
+    (re.compile(r"Connection refused|No such file or directory"), "nobody listens", " at {host}:{port}"),
+)
+"""What a failed connection's message has in it, what we say of that, and what we add where names may be told.
+
+libpq gives no SQLSTATE for these. A server that speaks another language than English leaves the reason unsaid.
+"""
+
+_NAME: Final = re.compile(r"[\w.:-]{1,253}")
+"""A name that may be told; of a URL whose password was not escaped, a part of that may be taken for one."""
+
+
+def translated(error: BaseException, opening: sa.URL | None = None) -> UserMemoryError:
+    """Return our error for one of a driver. It never quotes values: a driver's message may.
+
+    `opening` is the URL that is being opened. Whoever opens it knows its names, so they are told then, and never the
+    password; later on a stranger may be told, over HTTP.
+    """
     cause: Any = getattr(error, "orig", None) or error
     state: str | None = getattr(cause, "sqlstate", None)
     if state is not None:
@@ -174,10 +202,26 @@ def translated(error: BaseException) -> UserMemoryError:
     if name == "SQLITE_READONLY":
         return DatabaseError("this transaction, or this database file, only reads")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
-        return DatabaseUnavailable(f"the database file cannot be used ({name})")
+        place = "" if opening is None else f": {opening.database}"
+        return DatabaseUnavailable(f"the database file cannot be used ({name}){place}")
     if isinstance(error, sa.exc.TimeoutError):
         return DatabaseUnavailable("no database connection became free in time")
-    return DatabaseUnavailable() if not name else DatabaseError(f"the database refused the request ({name})")
+    if name:
+        return DatabaseError(f"the database refused the request ({name})")
+    for pattern, reason, names in _UNREACHABLE:
+        if pattern.search(str(cause)):
+            return _unreachable(reason, names, opening)
+    return DatabaseUnavailable()
+
+
+def _unreachable(reason: str, names: str, opening: sa.URL | None) -> DatabaseUnavailable:
+    """Return the error with our own words for why no connection came about."""
+    told = {} if opening is None else {"role": opening.username, "database": opening.database, "host": opening.host}
+    are_plain = all(name is None or _NAME.fullmatch(name) for name in told.values())
+    used = [name for name in told if f"{{{name}}}" in names]
+    if used and are_plain and all(told[name] for name in used):
+        reason += names.format(**told, port=opening.port or 5432 if opening is not None else "")
+    return DatabaseUnavailable(f"The database does not answer: {reason}.")
 
 
 def overwrite_deleted(connection: sa.Connection) -> None:

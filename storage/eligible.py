@@ -13,8 +13,11 @@ from storage.tables import conversations, jobs, owners
 INACTIVE_FOR: Final = timedelta(hours=2)
 """How long nothing was said in a conversation that counts as ended, where nobody says otherwise (seed 003)."""
 
-ON_ITS_WAY: Final = timedelta(hours=1)
-"""How long a job may be on its way through the queue before its message counts as lost."""
+ON_ITS_WAY: Final = timedelta(hours=6)
+"""How long a job may be on its way through the queue before its message counts as lost, and another one is sent.
+
+Long enough for what waits behind thousands of others, each of which a model thinks about for seconds.
+"""
 
 
 NOTED_ONCE_IN: Final = timedelta(hours=1)

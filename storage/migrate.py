@@ -42,7 +42,7 @@ def migrate(url: str, settings: DatabaseSettings | None = None, *, to: str = HEA
             connection.exec_driver_sql("COMMIT")
         return _application_url(engine.url, f"{prefix}_app")
     except (sa.exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
-        refusal = translated(error)
+        refusal = translated(error, engine.url)
         if isinstance(refusal, UnsafeRole):
             refusal = UnsafeRole(
                 f"this administrator may not act for the roles {settings.role_prefix}_*: "

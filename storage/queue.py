@@ -142,7 +142,8 @@ def open_queue(spec: str | None, database: Database, *, dead_letters: str | None
 
     `dead_letters` is the URL of the SQS queue for what was given up; without it the redrive policy names one. On
     PostgreSQL the `sql` queue takes the worker's URL; the application may only send to the person it is bound to.
-    Raises InvalidInput for another spec, for an SQS queue without dead letters, and where the extra `sqs` is missing.
+    Raises InvalidInput for another spec, for an SQS queue without dead letters or with ones that cannot be its own, and
+    where the extra `sqs` is missing.
     """
     if spec is None or spec == SQL:
         from storage.sql_queue import SqlQueue  # noqa: PLC0415 - it implements this port

@@ -38,7 +38,7 @@ ALONE: Final = "alone-"
 """What the MessageGroupId of a message without a group begins with; a FIFO queue wants one for each."""
 
 ANYWHERE: Final = "us-east-1"
-"""The region that requests are signed for where nobody names one: emulators take any."""
+"""The region that requests are signed for where nobody names one; an emulator may keep those of each apart."""
 
 _REGION: Final = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z0-9-]+)\.|^([a-z0-9-]+)\.queue\.amazonaws\.")
 """Finds the region in the host of a queue's URL, in the form of today and in the one before it."""
@@ -87,7 +87,7 @@ def open_client(url: str, *, endpoint: str | None, region: str | None) -> Any:
         session = boto3.session.Session()
         return session.client(
             "sqs",
-            region_name=region or region_of(parts.hostname or "") or session.region_name or ANYWHERE,
+            region_name=region or region_of(parts.hostname or "") or _configured_region(session),
             endpoint_url=endpoint or named or f"{parts.scheme}://{parts.netloc}",
             config=Config(
                 connect_timeout=CONNECT_TIMEOUT,
@@ -103,6 +103,22 @@ def region_of(host: str) -> str | None:
     """Return the region that the host of a queue's URL names; None where it names none."""
     found = _REGION.search(host)
     return None if found is None else found[1] or found[2]
+
+
+def queue_of(url: str) -> tuple[str | None, str]:
+    """Return what tells two queues apart: the region, where the URL names one, and the account with the name."""
+    parts = urlsplit(url)
+    return region_of(parts.hostname or ""), parts.path.strip("/")
+
+
+def called(client: Any, url: str) -> str:
+    """Return the name of a queue and the region in which the client looks for it."""
+    return f"{queue_of(url)[1].rpartition('/')[2]} in {client.meta.region_name}"
+
+
+def _configured_region(session: Any) -> str:
+    """Return the region that the environment names, as the AWS command line knows it, or boto3's files."""
+    return os.environ.get("AWS_REGION") or session.region_name or ANYWHERE  # boto3 does not read AWS_REGION
 
 
 def send_all(client: Any, url: str, messages: Sequence[Outgoing]) -> None:
@@ -134,7 +150,7 @@ def _batches(messages: Sequence[Outgoing], *, fifo: bool) -> Iterator[list[dict[
 def _send(client: Any, url: str, entries: list[dict[str, Any]]) -> None:
     for pause in RESEND_PAUSES:
         time.sleep(pause)
-        with refusals():
+        with refusals(called(client, url)):
             failed = client.send_message_batch(QueueUrl=url, Entries=entries).get("Failed", [])
         for failure in failed:
             if failure.get("SenderFault"):
@@ -147,17 +163,18 @@ def _send(client: Any, url: str, entries: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def refusals(*, ignored: frozenset[str] = frozenset()) -> Generator[None]:
+def refusals(queue: str = "", *, ignored: frozenset[str] = frozenset()) -> Generator[None]:
     """Turn what boto3 raises into our errors; a block that ends with one of the `ignored` codes just ends.
 
-    Messages hold codes and names of classes alone: boto3's own may quote URLs, keys and bodies.
+    Messages hold codes and names of classes alone, and of a queue that does not exist what `called` returned: boto3's
+    own may quote URLs, keys and bodies.
     """
     try:
         yield
     except ClientError as error:
         code = _plain(error.response.get("Error", {}).get("Code", ""))
         if code not in ignored:
-            raise _translated(code) from None
+            raise _translated(code, queue) from None
     except BotoCoreError as error:
         raise DatabaseUnavailable(f"SQS cannot be used ({type(error).__name__})") from None
 
@@ -167,9 +184,9 @@ def _plain(code: str) -> str:
     return code.rpartition(".")[2]
 
 
-def _translated(code: str) -> UserMemoryError:
+def _translated(code: str, queue: str) -> UserMemoryError:
     if code in _NO_QUEUE:
-        return InvalidInput("there is no such SQS queue")
+        return InvalidInput(f"there is no such SQS queue{queue and f': {queue}'}")
     if code == "BatchRequestTooLong":
         return TooLarge("the message is larger than SQS takes")
     if code in _REFUSED:

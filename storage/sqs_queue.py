@@ -17,7 +17,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from storage.canonical import dumps
 from storage.errors import InvalidInput, NotFound
 from storage.queue import DeadLetter, Delivery, Message, check_extension, check_listing, check_receiving, read_body
-from storage.sqs_client import ALONE, MOST_AT_ONCE, Outgoing, open_client, refusals, send_all
+from storage.sqs_client import ALONE, MOST_AT_ONCE, Outgoing, called, open_client, queue_of, refusals, send_all
 
 LONGEST_POLL: Final = 20
 """Seconds that one request waits for a message at the most."""
@@ -53,7 +53,8 @@ class SqsQueue:
         """Take the queue's URL; credentials come from where boto3 finds them.
 
         Without `dead_letter_url` the queue's redrive policy says which queue gets what is buried, and InvalidInput is
-        raised where it has none or the queue does not exist. `endpoint` is who is asked, unless AWS_ENDPOINT_URL or
+        raised where it has none or the queue does not exist, also where a queue is to be its own, and where only one
+        of the two is a FIFO queue. `endpoint` is who is asked, unless AWS_ENDPOINT_URL or
         the host in the URL shall say so; `region` goes before the one in the URL.
         """
         self._url = url
@@ -63,6 +64,7 @@ class SqsQueue:
 
         try:
             self._dead_letters = dead_letter_url or self._redrive_target()
+            _check_dead_letters(url, self._dead_letters)
         except BaseException:
             self.close()
             raise
@@ -101,7 +103,7 @@ class SqsQueue:
     def acknowledge(self, delivery: Delivery) -> None:
         """Delete the message, unless the lease on it has expired."""
         if self._holds(delivery):
-            with refusals(ignored=_LOST):
+            with refusals(called(self._client, self._url), ignored=_LOST):
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=delivery.receipt)
             self._leases.pop(delivery.receipt, None)
 
@@ -140,7 +142,7 @@ class SqsQueue:
     def waiting(self) -> int:
         """Return about how many messages there are: those that can be received, are held, or are delayed."""
         names = [f"ApproximateNumberOfMessages{each}" for each in ("", "NotVisible", "Delayed")]
-        with refusals():
+        with refusals(called(self._client, self._url)):
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
         return sum(int(answer["Attributes"].get(name, 0)) for name in names)
 
@@ -150,20 +152,21 @@ class SqsQueue:
 
     def _redrive_target(self) -> str:
         """Return the URL of the queue that the redrive policy names; raises InvalidInput without one."""
-        with refusals():
+        with refusals(called(self._client, self._url)):
             asked = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["RedrivePolicy"])
-            policy = asked.get("Attributes", {}).get("RedrivePolicy")
-            if not policy:
-                raise InvalidInput(
-                    "the SQS queue has no dead-letter queue: name one (USERMEMORY_DEAD_LETTERS), or give the queue a"
-                    " redrive policy"
-                )
+        policy = asked.get("Attributes", {}).get("RedrivePolicy")
+        if not policy:
+            raise InvalidInput(
+                "the SQS queue has no dead-letter queue: give it a redrive policy, or name one"
+                " (USERMEMORY_DEAD_LETTERS for the worker)"
+            )
+        with refusals():
             *_, account, name = json.loads(policy)["deadLetterTargetArn"].split(":")
             found = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
         return str(found["QueueUrl"])
 
     def _received(self, url: str, *, limit: int, visibility: int, wait: int, attributes: list[str]) -> list[_Received]:
-        with refusals():
+        with refusals(called(self._client, url)):
             answer = self._client.receive_message(
                 QueueUrl=url,
                 MaxNumberOfMessages=min(limit, MOST_AT_ONCE),
@@ -230,6 +233,14 @@ class SqsQueue:
             ]
             with refusals():
                 self._client.change_message_visibility_batch(QueueUrl=self._dead_letters, Entries=entries)
+
+
+def _check_dead_letters(url: str, dead_letters: str) -> None:
+    """Raise InvalidInput for dead letters that would come back as messages, or that SQS could not hold in order."""
+    if queue_of(url) == queue_of(dead_letters):
+        raise InvalidInput("an SQS queue cannot be its own dead-letter queue: what is given up would come again")
+    if url.endswith(".fifo") != dead_letters.endswith(".fifo"):
+        raise InvalidInput("the dead-letter queue of a FIFO queue is a FIFO queue, too; that of a standard one is none")
 
 
 def _trusted(seconds: int) -> float:

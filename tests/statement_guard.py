@@ -84,6 +84,8 @@ def check_text(statement: str) -> None:
     It counts, because it cannot parse: as many pins as mentions, and an INSERT that begins with the owner.
     """
     statement = " ".join(statement.split())
+    if statement.startswith("CREATE TRIGGER "):  # what is written down for later pins nobody yet
+        return
     mentions, inserts = _READ.findall(statement), _INSERTED.findall(statement)
     if not mentions and not inserts:
         return

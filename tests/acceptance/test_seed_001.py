@@ -1,6 +1,7 @@
 """Seed 001, the update process in its six steps: the cron route finds who was active, and a worker updates them."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from storage.database import Database
 from storage.json_types import Document
 from storage.patch import apply
 from storage.sql_queue import SqlQueue
+from storage.transaction import utc_now
 from tests.http_api.calling import TOKENS, calling
 from tests.mcp_server.serving import Held
 from usermemory.serve import create_service
@@ -96,10 +98,13 @@ async def test_the_six_steps_of_the_daily_job(service: FastAPI, app: Memory, mem
         assert (done["input_tokens"], done["output_tokens"]) == (10, 5)
 
 
-async def test_who_was_not_active_in_the_last_day_costs_nothing(service: FastAPI, app: Memory, memory: Memory) -> None:
+async def test_who_was_not_active_in_the_last_day_costs_nothing(
+    service: FastAPI, database_url: str, memory: Memory
+) -> None:
+    with Memory.open(database_url, clock=lambda: utc_now() - timedelta(days=2)) as earlier:
+        earlier.of(user="ada").conversations.append("session-7", [{"role": "user", "content": "Hello."}])
     async with calling(service, "operator") as http:
-        app.of(user="ada").conversations.append("session-7", [{"role": "user", "content": "Hello."}])
-        begun = await ticked(http, due_at="2036-01-01T03:00:00Z")
+        begun = await ticked(http)
         assert begun["enqueued"] == 0
         assert SqlQueue(memory.database).waiting() == 0
 

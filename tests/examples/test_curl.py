@@ -23,6 +23,12 @@ EXPECTED: Final = re.compile(r"\s+# (.*)$")
 ADDRESS: Final = "http://127.0.0.1:8000"
 """Where `usermemory serve` listens in the examples; in a test any free port has to do."""
 
+INSTALLED: Final = "uv run "
+"""What stands before a command where it is not on the path; in a test it is."""
+
+END: Final = "kill $!; wait"
+"""Ends the server, which is not a job of the shell of one line."""
+
 LIMIT: Final = 60
 """Seconds that one line may take."""
 
@@ -73,8 +79,12 @@ class Shell:
 
     def paste(self, line: str) -> None:
         """Run a line and see that it was done, and answered as it says."""
+        line = line.removeprefix(INSTALLED)
         if line.startswith("usermemory serve "):
             self._serve(line)
+            return
+        if line == END:
+            self._end()
             return
         expected = EXPECTED.search(line)
         command = line if self._server is None else line.replace(ADDRESS, self._server.url)
@@ -98,11 +108,15 @@ class Shell:
     def _serve(self, line: str) -> None:
         words = shlex.split(line)
         assert words[-1] == "&", "what is pasted next would wait for it"
-        if self._server is not None:
-            assert self._server.end() == 0
+        self._end()
         variables = {name: value for name, value in self._environment.items() if name.startswith("USERMEMORY_")}
         started = running(self._database, *words[2:-1], **variables)
         self._server = self._stack.enter_context(started)
+
+    def _end(self) -> None:
+        if self._server is not None:
+            assert self._server.end() == 0
+            self._server = None
 
 
 @pytest.mark.parametrize("name", blocks())
@@ -112,12 +126,13 @@ def test_lines_for_a_shell_do_what_they_say(name: str, tmp_path: Path) -> None:
         for line in lines(blocks()[name]):
             shell.paste(line)
         assert shell.answers > 0
+        assert list(lines(blocks()[name]))[-1] == END, "the next block finds the port taken"
 
 
 def test_there_are_lines_to_paste() -> None:
     assert {name.rpartition("-")[0] for name in blocks()} == set(PAGES)
     for name, block in blocks().items():
-        assert next(lines(block)).startswith(("usermemory serve ", "export ")), name
+        assert next(lines(block)).removeprefix(INSTALLED).startswith(("usermemory serve ", "export ")), name
 
 
 @pytest.mark.parametrize(

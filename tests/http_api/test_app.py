@@ -68,7 +68,7 @@ async def test_every_answer_tells_browsers_to_keep_and_load_nothing(open_memory:
             assert headers["content-security-policy"].startswith("default-src 'none';")
             assert ("script-src" in headers["content-security-policy"]) == (path == "/docs")
             assert "server" not in headers
-        refused = await client.get("/health", headers={"Host": "evil.example"})
+        refused = await client.get("/docs", headers={"Host": "evil.example"})
         assert {name: refused.headers.get(name) for name in ALWAYS} == ALWAYS
 
 
@@ -103,11 +103,23 @@ async def test_requests_come_under_a_known_name_and_from_a_known_page(
         open_memory, url="https://memory.example.com", hosts=["alias.example:9000"], origins=["https://app.example/"]
     )
     async with calling(app) as client:
-        for path in ("/health", "/v1/document", "/nothing"):
+        for path in ("/docs", "/v1/document", "/nothing"):
             answer = await client.get(path, headers=dict(headers))
             assert answer.status_code == (404 if (status, path) == (200, "/nothing") else status)
             if status != 200:
                 assert code(answer) == (status, "access_denied")
+            if status == 421:
+                assert "--allow-host" in answer.json()["detail"]
+
+
+async def test_load_balancers_ask_by_address_how_the_server_is(open_memory: Memory) -> None:
+    async with calling(app_of(open_memory), None) as client:
+        for path in ("/health", "/metrics"):
+            for host in ("10.1.2.3:8000", "evil.example", ""):
+                assert (await client.get(path, headers={"Host": host})).status_code == 200
+                page = {"Host": host, "Origin": f"http://{host}"}
+                assert code(await client.get(path, headers=page)) == (403, "access_denied")
+            assert code(await client.get(f"{path}/", headers={"Host": "10.1.2.3"})) == (421, "access_denied")
 
 
 async def test_pages_of_other_origins_are_told_nothing_unless_they_are_allowed(open_memory: Memory) -> None:
@@ -147,6 +159,13 @@ def test_without_anybody_to_say_who_asks_an_app_is_for_this_machine_alone(open_m
         ({"url": "memory.example.com"}, "has a host"),
         ({"url": "https://user@memory.example.com"}, "has a host"),
         ({"url": "ftp://memory.example.com"}, "has a host"),
+        ({"origins": ["app.example.com"]}, "a scheme and a host"),
+        ({"origins": ["https://"]}, "a scheme and a host"),
+        ({"origins": ["https://app.example.com/page"]}, "a scheme and a host"),
+        ({"origins": ["https://app.example.com:port"]}, "a scheme and a host"),
+        ({"origins": ["https://a.example https://b.example"]}, "a scheme and a host"),
+        ({"origins": ["null"]}, "a scheme and a host"),
+        ({"origins": ["*"]}, "a scheme and a host"),
         ({"pace": "fast"}, "is no pace"),
         ({"job_token": "short"}, "16 characters"),
         ({"person": "ada", "verifiers": [Held(TOKENS)]}, "either everybody"),

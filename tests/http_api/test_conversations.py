@@ -229,7 +229,7 @@ async def test_on_postgresql_a_conversation_is_found_by_its_id_with_the_workers_
     async with calling(app_of(memory, routers=[conversations_router()]), "operator") as client:
         answer = await client.get(f"/conversations/{conversation}/messages")
         if memory.database.on_postgresql:
-            assert code(answer) == (500, "unsafe_role")
+            assert code(answer) == (503, "unsafe_role")
         else:
             assert answer.json()["message_count"] == 2
             assert code(await client.get(f"/conversations/{uuid4()}/messages")) == (404, "not_found")

@@ -11,6 +11,7 @@ from http_api.answers import answer_schema
 from http_api.asking import SCOPES
 from http_api.operations import OF_THE_ORGANIZATION
 from http_api.problems import STATUSES
+from http_api.session import COOKIE
 from memory_tools.answer import as_json
 from memory_tools.memory import Memory
 from memory_tools.operation import Effect
@@ -74,6 +75,8 @@ def test_an_app_describes_the_ways_to_say_who_asks_that_it_knows(open_memory: Me
         (app_of(open_memory), {"bearer"}),
         (create_app(open_memory, session=cookie), {"session"}),
         (app_of(open_memory, session=cookie), {"bearer", "session"}),
+        (create_app(open_memory, session=lambda _: None), set()),
+        (app_of(open_memory, session=lambda _: None), {"bearer"}),
         (create_app(open_memory, person=open_memory.of(user="ada")), set()),
     ):
         description = app.openapi()
@@ -114,8 +117,16 @@ def _held(memory: Memory, removal: list[dict[str, Any]]) -> str:
     return outcome.pending_id
 
 
+@pytest.mark.parametrize("name", ["usermemory_session", "who"])
+def test_the_cookie_is_described_by_its_name(open_memory: Memory, name: str) -> None:
+    cookie = SignedCookie("s" * 32) if name == COOKIE else SignedCookie("s" * 32, cookie=name)
+    schemes = create_app(open_memory, session=cookie).openapi()["components"]["securitySchemes"]
+    assert schemes["session"]["name"] == name
+
+
 async def test_the_description_is_served(open_memory: Memory) -> None:
     async with calling(app_of(open_memory), None) as client:
         served = (await client.get("/openapi.json")).json()
     assert served["components"]["schemas"]["Problem"]["required"] == ["type", "title", "status", "detail", "code"]
     assert "bearer" in served["components"]["securitySchemes"]
+    assert "servers" not in served, "it stands where it was found"

@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from http_api import SignedCookie, create_app
+from http_api.session import COOKIE
 from memory_tools.access import Principal
 from memory_tools.memory import Memory
 from storage.identity import Identity
@@ -19,7 +20,7 @@ SESSION = SignedCookie("s" * 32)
 
 
 def cookie(user: str, organization: str = "default") -> dict[str, str]:
-    return {"Cookie": f"session={SESSION.sign(user, organization)}"}
+    return {"Cookie": f"{COOKIE}={SESSION.sign(user, organization)}"}
 
 
 ORIGIN = {"Origin": BASE}
@@ -78,7 +79,7 @@ REFUSED: list[tuple[str | None, dict[str, str], tuple[int, str]]] = [
     ("x" * 9_000, {}, NOBODY),
     (None, {"Authorization": "ada"}, NOBODY),
     (None, {"Authorization": "Basic YTpi"}, NOBODY),
-    (None, {"Cookie": "session=forged"}, NOBODY),
+    (None, {"Cookie": f"{COOKIE}=forged"}, NOBODY),
     (None, {"Cookie": f"{cookie('ada')['Cookie']}; {cookie('bob')['Cookie']}"}, NOBODY),
     ("stranger", cookie("ada"), NOBODY),
     (None, {USER: "%FF"}, NOBODY),
@@ -245,14 +246,25 @@ async def test_where_an_app_belongs_to_a_person_everybody_here_is_that_person(me
     person = memory.of(user="ada")
     app = create_app(memory, person=person)
     person.items.set("whose", "it", "ada")
-    for token in (None, "bob"):
-        async with calling(app, token) as client:
-            assert (await client.get("/v1/items/whose/it")).json()["value"] == "ada"
-            assert code(await client.get("/v1/items/whose/it", headers={USER: "bob"})) == LESS
-            assert code(await client.get("/v1/conversations")) == LESS
+    async with calling(app, None) as client:
+        assert (await client.get("/v1/items/whose/it")).json()["value"] == "ada"
+        assert code(await client.get("/v1/items/whose/it", headers={USER: "bob"})) == LESS
+        assert code(await client.get("/v1/conversations")) == LESS
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as elsewhere:
         assert code(await elsewhere.get("/v1/items/whose/it")) == (403, "access_denied")
+
+
+@pytest.mark.parametrize("token", ["ada", "bob", "stranger", "", "a token of the jobs"])
+async def test_where_an_app_belongs_to_a_person_a_token_means_somebody_else(memory: Memory, token: str) -> None:
+    person = memory.of(user="ada")
+    app = create_app(memory, person=person, job_token="a token of the jobs")
+    async with calling(app, token) as client:
+        for answer in (await client.get("/v1/items"), await client.put("/v1/items/a/b", json={"value": 1})):
+            assert code(answer) == NOBODY
+            assert "knows no tokens" in answer.json()["detail"]
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert person.items.all().entries == ()
 
 
 async def test_where_memory_is_switched_off_nobody_reaches_any(memory: Memory, operator_memory: Memory) -> None:

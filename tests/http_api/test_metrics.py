@@ -33,7 +33,7 @@ async def test_requests_are_counted_by_route_and_status(open_memory: Memory) -> 
         await client.get("/SECRET-4")
         await client.get("/fail")
         await client.request("SECRET", "/v1/document")
-        await client.get("/health", headers={"Host": "secret-5"})
+        await client.get("/docs", headers={"Host": "secret-5"})
         answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     item = "/v1/items/{namespace}/{key}"

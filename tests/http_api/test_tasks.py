@@ -152,6 +152,22 @@ async def test_the_cron_route_counts_once_for_each_due_time(
         assert (nobody["enqueued"], nobody["batch"]["finished_at"] is None) == (0, False)
 
 
+async def test_a_due_time_lies_ahead_of_the_clock_by_minutes_at_the_most(
+    app: FastAPI, clock: Clock, administrator: sa.Engine
+) -> None:
+    async with calling(app, JOBS) as client:
+        for ahead, status in ((timedelta(minutes=4), 202), (timedelta(minutes=6), 422), (timedelta(days=1), 422)):
+            answer = await client.post(CRON, json={"due_at": (clock.now + ahead).isoformat()})
+            assert answer.status_code == status, ahead
+            if status == 422:
+                assert code(answer) == (422, "invalid_input")
+                assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/due_at"]
+        tomorrow = clock.now + timedelta(days=1)
+        clock.now = tomorrow
+        assert (await client.post(CRON, json={"due_at": tomorrow.isoformat()})).json()["batch"] is not None
+    assert queued(administrator) == []
+
+
 async def test_who_was_said_to_be_active_is_updated(
     app: FastAPI, memory: Memory, clock: Clock, administrator: sa.Engine
 ) -> None:

@@ -2,6 +2,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,7 +12,15 @@ import sqlalchemy as sa
 from memory_tools import upkeep as module
 from memory_tools.host_conversations import HostConversation
 from memory_tools.memory import Memory
-from memory_tools.upkeep import ACTIVE_WITHIN, GENERATE_MEMORY_BATCH, IDS_AT_ONCE, UPDATE_MEMORY, Upkeep, messages_about
+from memory_tools.upkeep import (
+    ACTIVE_WITHIN,
+    GENERATE_MEMORY_BATCH,
+    IDS_AT_ONCE,
+    LOOKED_BACK,
+    UPDATE_MEMORY,
+    Upkeep,
+    messages_about,
+)
 from storage.batches import UNSENT_AFTER, Batch, get_batch, list_batches
 from storage.conversations import NewMessage
 from storage.database import Database
@@ -24,7 +34,9 @@ from storage.json_types import Json
 from storage.provenance import by_user
 from storage.queue import Message, Queue, open_queue
 from storage.sql_queue import SqlQueue
+from storage.tables import batches
 from storage.transaction import Work
+from storage.unbound import unbound
 from tests.clock import Clock
 from tests.queues import SqsServer, running_sqs
 
@@ -224,6 +236,24 @@ def test_everybody_who_was_active_in_the_last_day_gets_one_message(
     assert taken(queue) == []
 
 
+def test_after_days_in_which_nothing_ran_the_daily_job_looks_back_to_the_last_one(
+    memory: Memory, upkeep: Upkeep, clock: Clock
+) -> None:
+    talk(memory, "ada")
+    clock.move(60)
+    assert upkeep.daily(clock.now) is not None
+    clock.move(3_600)
+    talk(memory, "bob")  # on a Friday
+    clock.move(3 * 24 * 3_600)
+    monday = upkeep.daily(clock.now)
+    assert monday is not None
+    assert monday.total == 1
+    clock.move(2 * LOOKED_BACK.total_seconds())
+    much_later = upkeep.daily(clock.now)
+    assert much_later is not None
+    assert much_later.total == 0
+
+
 def test_a_due_time_sends_once_whatever_the_number_of_callers(
     memory: Memory, upkeep: Upkeep, queue: Queue, clock: Clock
 ) -> None:
@@ -364,6 +394,44 @@ def test_a_batch_that_could_not_be_sent_is_sent_by_another_after_a_while(
     assert tasks[UPDATE_MEMORY]["owner_id"] == str(owner_of(memory, "ada"))
     assert all(batch.sent_at == clock.now for batch in list_batches(memory.database).entries)
     queue.close()
+
+
+def test_of_several_who_find_a_batch_unsent_one_sends_it(memory: Memory, deaf: Queue, clock: Clock) -> None:
+    talk(memory, "ada")
+    with pytest.raises((DatabaseUnavailable, InvalidInput)):
+        Upkeep(memory, deaf).daily()
+    clock.move(UNSENT_AFTER.total_seconds())
+
+    def meanwhile(messages: Sequence[Message]) -> None:
+        sent.extend(messages)
+        if messages:
+            assert others.resume() == 0
+
+    sent: list[Message] = []
+    slow: Any = SimpleNamespace(send=meanwhile)
+    others = Upkeep(memory, slow)
+    with pytest.raises((DatabaseUnavailable, InvalidInput)):
+        Upkeep(memory, deaf).resume()
+    assert Upkeep(memory, slow).resume() == 1
+    assert len(sent) == 1
+
+
+def test_a_large_batch_is_not_sent_by_another_while_it_is_still_being_sent(memory: Memory, clock: Clock) -> None:
+    talk(memory, "ada")
+    sent: list[Message] = []
+    slow: Any = SimpleNamespace()
+
+    def meanwhile(messages: Sequence[Message]) -> None:
+        sent.extend(messages)
+        if messages:
+            with unbound(memory.database) as connection:
+                connection.execute(sa.update(batches).values(total=100_000))
+            clock.move(2 * UNSENT_AFTER.total_seconds())
+            assert Upkeep(memory, slow).resume() == 0
+
+    slow.send = meanwhile
+    Upkeep(memory, slow).daily()
+    assert len(sent) == 1
 
 
 def test_a_retry_that_could_not_be_sent_stays_due(memory: Memory, deaf: Queue, clock: Clock) -> None:

@@ -240,6 +240,9 @@ def test_nobody_there_is_no_delivery_and_nothing_secret_is_said(
         "https://example.com/hunter2 path",
         "https://example.com/hünter2-hunter2",
         "http://",
+        "http://hunter2.example.com/",
+        "http://10.0.0.1/hunter2",
+        "http://localhost.hunter2/",
     ],
 )
 def test_a_url_that_cannot_be_posted_to_is_refused_without_repeating_it(url: str) -> None:
@@ -247,6 +250,11 @@ def test_a_url_that_cannot_be_posted_to_is_refused_without_repeating_it(url: str
         open_publisher(url, SECRET)
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3:8080", "[::1]"])
+def test_plain_http_goes_to_this_machine(host: str) -> None:
+    assert isinstance(open_publisher(f"http://{host}/hook", SECRET), Webhook)
 
 
 @pytest.mark.parametrize("secret", [None, "", "hunter2", "x" * (SHORTEST_SECRET - 1)])

@@ -266,6 +266,27 @@ def test_a_batch_whose_last_person_was_erased_finishes(clocked_worker: Database,
     assert (sums(ended), ended.finished_at) == ((3, 1, 0, 0, 2, 0, 0), clock.now)
 
 
+def test_somebody_erased_while_a_batch_takes_the_jobs_up_is_left_out(
+    database: Database, clocked_worker: Database, clock: Clock
+) -> None:
+    if not database.on_postgresql:
+        return  # there is one writer
+    everybody = people(clocked_worker, 2)
+    opened(clocked_worker, everybody)
+    left = [everybody[0].id]
+
+    def meanwhile(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO usermemory.jobs" in statement and left:
+            erase(database, left.pop())
+
+    sa.event.listen(clocked_worker.engine, "after_cursor_execute", meanwhile)
+    try:
+        batch = opened(clocked_worker, everybody)
+    finally:
+        sa.event.remove(clocked_worker.engine, "after_cursor_execute", meanwhile)
+    assert (batch.total, left) == (1, [])
+
+
 def test_what_was_never_sent_is_found_after_a_while(clocked_worker: Database, clock: Clock) -> None:
     everybody = people(clocked_worker, 1)
     batch = opened(clocked_worker, everybody)

@@ -81,6 +81,9 @@ CALLS: dict[str, Call] = {
     "jobs.finish": lambda stores, hers: stores.jobs.finish(
         Lease("conversation", hers.conversation_id, hers.conversation_id, "default", uuid4(), 0), "updated"
     ),
+    "jobs.go_on": lambda stores, hers: stores.jobs.go_on(
+        Lease("conversation", hers.conversation_id, hers.conversation_id, "default", uuid4(), 0)
+    ),
     "activity.note": lambda stores, _: stores.activity.note(),
     "cursors.seen": lambda stores, hers: stores.cursors.seen(hers.purpose),
     "cursors.advance": lambda stores, hers: stores.cursors.advance(hers.purpose, hers.version + 1),
@@ -169,7 +172,7 @@ def test_a_stranger_is_answered_as_if_there_were_nothing(scene: Scene, method: s
     assert scene.betrayals(CALLS[method], opened_for=lambda stranger: stranger) == []
 
 
-SILENT = ("activity.note", "jobs.finish")
+SILENT = ("activity.note", "jobs.finish", "jobs.go_on")
 """Methods that answer nothing and change no row of content: of the wrong person they give nothing away."""
 
 

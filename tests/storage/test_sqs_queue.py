@@ -16,7 +16,7 @@ from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.queue import Message, Queue, open_queue
 from storage.sqs_client import REQUEST_LIMIT, region_of
 from storage.sqs_queue import SqsQueue
-from tests.queues import SqsServer, numbered, numbers, running_sqs
+from tests.queues import REGION, SqsServer, numbered, numbers, running_sqs
 
 ADA = UUID("0193a5a0-0000-7000-8000-00000000ada0")
 
@@ -295,8 +295,24 @@ def test_without_dead_letters_a_queue_is_not_opened(url: str) -> None:
         SqsQueue(url)
 
 
+@pytest.mark.parametrize("dead_letters", ["{url}", "{url}/"])
+def test_a_queue_is_not_its_own_dead_letter_queue(url: str, dead_letters: str) -> None:
+    with pytest.raises(InvalidInput, match="its own"):
+        SqsQueue(url, dead_letter_url=dead_letters.format(url=url))
+
+
+def test_of_equal_names_in_two_regions_one_may_be_the_others_dead_letter_queue() -> None:
+    here, there = (f"https://sqs.{region}.amazonaws.com/1/memory" for region in ("eu-west-1", "eu-west-3"))
+    SqsQueue(here, dead_letter_url=there).close()
+
+
+def test_the_dead_letter_queue_is_of_the_same_kind(sqs: SqsServer, url: str, fifo: bool) -> None:
+    with pytest.raises(InvalidInput, match="FIFO"):
+        SqsQueue(url, dead_letter_url=sqs.new_queue(fifo=not fifo))
+
+
 def test_a_queue_that_does_not_exist_is_not_opened(sqs: SqsServer) -> None:
-    with pytest.raises(InvalidInput, match="no such SQS queue"):
+    with pytest.raises(InvalidInput, match=f"no such SQS queue: nowhere in {REGION}$"):
         SqsQueue(f"{sqs.url}/123456789012/nowhere")
 
 
@@ -362,17 +378,19 @@ def test_the_region_stands_in_the_url(host: str, region: str | None) -> None:
     assert region_of(host) == region
 
 
-def test_the_region_of_the_url_goes_before_the_configured_one(
-    dead_letters: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_region_of_the_url_goes_before_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-2")
     url = "https://sqs.eu-west-3.amazonaws.com/123456789012/queue"
-    with closing(SqsQueue(url, dead_letter_url=dead_letters)) as queue:
+    with closing(SqsQueue(url, dead_letter_url=f"{url}-dead")) as queue:
         assert queue._client.meta.region_name == "eu-west-3"
         assert queue._client.meta.endpoint_url == "https://sqs.eu-west-3.amazonaws.com"
-    with closing(SqsQueue("http://localhost:9324/1/queue", dead_letter_url=dead_letters)) as queue:
+    elsewhere = "http://localhost:9324/1/queue"
+    with closing(SqsQueue(elsewhere, dead_letter_url=f"{elsewhere}-dead")) as queue:
         assert queue._client.meta.region_name == "ap-southeast-2"
         assert queue._client.meta.endpoint_url == "http://localhost:9324"
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    with closing(SqsQueue(elsewhere, dead_letter_url=f"{elsewhere}-dead")) as queue:
+        assert queue._client.meta.region_name == "sa-east-1"
 
 
 def test_a_url_opens_the_queue_of_sqs(url: str, dead_letters: str, sqlite_url: str) -> None:

@@ -100,6 +100,16 @@ def test_migrate_makes_a_database_ready_and_prints_the_applications_url(cluster:
     assert ready("doctor").exit_code == 0
 
 
+def test_migrate_names_the_workers_url_beside_it_and_says_what_it_does_only_where_it_does(cluster: Cluster) -> None:
+    cli = Cli(cluster.new_database())
+    first, again = cli("migrate", "--role-prefix", "others"), cli("migrate", "--role-prefix", "others")
+    assert first.stdout == again.stdout
+    for answer in (first, again):
+        assert sa.make_url(answer.stderr.split()[-1]).username == "others_worker"
+    assert f"Migrating to {HEAD}" in first.stderr
+    assert "Migrating" not in again.stderr
+
+
 def test_migrate_twice_changes_nothing(cluster: Cluster) -> None:
     cli = Cli(cluster.new_database())
     first = cli("migrate", "--json").json
@@ -147,6 +157,36 @@ def test_a_database_that_cannot_be_opened_is_refused_without_its_password(url: s
         answer = Cli(url, "ada")(command, "--json")
         assert (answer.exit_code, answer.error["code"]) == (1, code)
         assert "secret" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://someone:secret@127.0.0.1:1/memory", "nobody listens at 127.0.0.1:1."),
+        ("postgresql://someone:secret@nowhere.invalid/memory", "there is no such host: nowhere.invalid."),
+        ("postgresql://someone:a@secret/b@127.0.0.1:1/memory", "there is no such host."),
+        (
+            "sqlite:////nowhere/at/all/memory.db",
+            "the database file cannot be used (SQLITE_CANTOPEN): /nowhere/at/all/memory.db",
+        ),
+    ],
+)
+def test_why_a_database_cannot_be_opened_is_said_without_its_password(url: str, reason: str) -> None:
+    for command in ("show", "migrate"):
+        message = Cli(url, "ada")(command, "--json").error["message"]
+        assert message.endswith(reason)
+        assert "secret" not in message
+
+
+def test_what_the_server_refuses_to_open_is_named(cluster: Cluster) -> None:
+    there = sa.make_url(cluster.new_database())
+    for other, reason in (
+        (there.set(database="nowhere"), "there is no such database: nowhere."),
+        (there.set(username="nobody"), "there is no such role: nobody."),
+        (there.set(query={"host": "/nowhere"}), "nobody listens."),
+    ):
+        message = Cli(other.render_as_string(hide_password=False), "ada")("show", "--json").error["message"]
+        assert message == f"The database does not answer: {reason}"
 
 
 def test_without_a_database_named_memory_is_kept_in_the_data_folder_for_its_user_alone(

@@ -1,7 +1,9 @@
 """jobs."""
 
+import time
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from types import SimpleNamespace
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -13,6 +15,7 @@ from storage.jobs import Lease, fail, lease
 from storage.queue import Message
 from storage.sql_queue import SqlQueue
 from tests.usermemory.cli import Cli
+from usermemory.commands import batch_lines
 
 
 @pytest.fixture
@@ -27,8 +30,6 @@ def conversation(database: Database) -> str:
 @pytest.fixture
 def dead(conversation: str, operators_database: Database) -> str:
     """A conversation whose job has failed for good."""
-    from uuid import UUID
-
     taken = lease(operators_database, "conversation", UUID(conversation), seconds=60)
     assert isinstance(taken, Lease)
     fail(operators_database, taken, "summarizer_failed", attempts=1)
@@ -57,6 +58,35 @@ def test_trigger_sends_one_message_and_none_when_there_is_nothing_to_do(
     assert operator("jobs", "trigger", "--json").json is None
     assert operator("jobs", "trigger").lines[0].startswith("Nothing to do")
     assert queue.waiting() == 1
+
+
+def test_a_trigger_that_finds_nothing_says_what_is_on_its_way(operator: Cli, conversation: str) -> None:
+    operator("jobs", "trigger")
+    assert operator("jobs", "trigger").lines[1:] == ["Known already: 1 on their way."]
+    assert len(operator("jobs", "trigger", "--organization", "acme").lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("attempts", "said"), [(5, "1 to be tried again."), (1, "1 dead. See `usermemory jobs dead`.")]
+)
+def test_a_trigger_that_finds_nothing_says_what_failed(
+    operator: Cli, conversation: str, operators_database: Database, attempts: int, said: str
+) -> None:
+    taken = lease(operators_database, "conversation", UUID(conversation), seconds=60)
+    assert isinstance(taken, Lease)
+    fail(operators_database, taken, "summarizer_failed", attempts=attempts)
+    assert operator("jobs", "trigger").lines[1:] == [f"Known already: {said}"]
+
+
+def test_who_follows_is_told_that_no_worker_has_taken_it(
+    operator: Cli, conversation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_lines, "UNTOUCHED_AFTER", 0)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: operator("worker", "--once", "--no-daily"))
+    monkeypatch.setattr(batch_lines, "time", clock)
+    answer = operator("jobs", "trigger", "--follow")
+    assert answer.lines[1] == "1 conversation: 1 updated."
+    assert answer.stderr.count("No worker has taken it yet") == 1
 
 
 def test_trigger_means_one_organization_and_the_threshold_that_is_said(operator: Cli, conversation: str) -> None:
@@ -112,8 +142,8 @@ def test_what_was_given_up_is_listed_without_what_was_said(operator: Cli, dead: 
     ]
     assert [(each["id"], each["reason"]) for each in said["letters"]] == [(letter, "unknown_task_type")]
     lines = operator("jobs", "dead").lines
-    assert lines[0].startswith(f"{dead}  conversation  summarizer_failed  1 attempts, ")
-    assert lines[1].startswith(f"{letter}  message  SEND_MAIL  unknown_task_type  received 1 times, ")
+    assert lines[0].startswith(f"{dead}  conversation  summarizer_failed  1 attempt, ")
+    assert lines[1].startswith(f"{letter}  message  SEND_MAIL  unknown_task_type  received 1 time, ")
     assert "Bonn" not in str(said)
 
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from http_api.session import SignedCookie
+from http_api.session import COOKIE, SignedCookie
 from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
 from storage.canonical import loads
@@ -61,6 +61,8 @@ async def test_one_person_is_served_on_this_machine_until_it_is_told_to_stop(fil
                 assert read.structured_content["value"] == "warm"
         trigger = "/tasks/trigger-memory-generation"
         assert (client.post(trigger).status_code, client.post(trigger, headers=bearer(JOBS)).status_code) == (403, 202)
+        assert client.post(trigger, headers=bearer(f"{JOBS}x")).status_code == 401
+        assert client.get("/v1/items", headers=bearer(JOBS)).status_code == 401
         assert server.end() == 0
         with pytest.raises(httpx.ConnectError):
             client.get("/health")
@@ -86,7 +88,7 @@ def test_whoever_has_a_key_is_served_by_both_doors_and_operators_by_the_workers_
             assert client.put(TONE, json={"value": "warm"}).status_code == 200
             assert client.get("/api/user/bob/memory").status_code == 404
             assert client.get("/health", headers={"Host": "memory.example.com"}).status_code == 200
-            assert client.get("/health", headers={"Host": "elsewhere.example.com"}).status_code == 421
+            assert client.get("/v1/items", headers={"Host": "elsewhere.example.com"}).status_code == 421
         assert '"warm"' in texts(Caller(f"{server.url}/mcp", headers=bearer(ada)).call("get_memory_item", NAMED))
         answer = Caller(f"{server.url}/mcp", headers=bearer(bob)).call("get_memory_item", NAMED)
         assert texts(answer).startswith("not_found")
@@ -124,9 +126,19 @@ def test_a_session_cookie_signed_with_the_secret_is_known(file: str) -> None:
             assert client.get("/v1/items").status_code == 200
             assert client.put(TONE, json={"value": 1}).status_code == 403, "no page of this server sent it"
             assert client.put(TONE, json={"value": 1}, headers={"Origin": server.url}).status_code == 200
-        for cookie in ("", "who=", f"session={signed}", f"who={signed}x", f"who={SignedCookie('x' * 32).sign('ada')}"):
+        for cookie in ("", "who=", f"{COOKIE}={signed}", f"who={signed}x", f"who={SignedCookie('x' * 32).sign('ada')}"):
             with server.client(Cookie=cookie) as client:
                 assert client.get("/v1/items").status_code == 401
+
+
+def test_the_session_cookie_has_a_name_that_no_framework_gives_its_own(file: str) -> None:
+    signed = SignedCookie(SECRET).sign("ada")
+    with (
+        running(file, USERMEMORY_SESSION_SECRET=SECRET) as server,
+        server.client(Cookie=f"session=of-flask; usermemory_session={signed}") as client,
+    ):
+        assert client.get("/v1/items").status_code == 200
+        assert client.get("/openapi.json").json()["components"]["securitySchemes"]["session"]["name"] == COOKIE
 
 
 REFUSED: Final[dict[tuple[str, ...], tuple[int, str]]] = {
@@ -141,6 +153,7 @@ REFUSED: Final[dict[tuple[str, ...], tuple[int, str]]] = {
     ("--issuer", "https://login.example.com"): (1, "add --url"),
     ("--user", "ada", "--jwks-url", "https://login.example.com/keys"): (1, "add --issuer"),
     ("--user", "ada", "--url", "memory.example.com"): (1, "the url of this server"),
+    ("--user", "ada", "--allow-origin", "app.example.com"): (1, "a scheme and a host"),
     ("--user", "ada", "--pace", "often"): (1, "is no pace"),
     ("--user", "ada", "--queue", "nonsense"): (1, "queue"),
     ("--user", "ada", "--inactivity", "soon"): (2, "soon"),

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
 
-from http_api.session import SignedCookie
+from http_api.session import COOKIE, SignedCookie
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.errors import InvalidInput
@@ -86,11 +87,11 @@ async def test_every_api_is_there(memory: Memory, operators: Memory) -> None:
 async def test_sessions_alone_serve_no_mcp_clients(memory: Memory) -> None:
     cookie = SignedCookie(SECRET)
     app = create_service(memory, session=cookie)
-    async with calling(app, None, Cookie=f"session={cookie.sign('ada')}") as client:
+    async with calling(app, None, Cookie=f"{COOKIE}={cookie.sign('ada')}") as client:
         assert (await client.get("/v1/items")).status_code == 200
         assert code(await client.post("/mcp", json={})) == (404, "not_found")
     both = service(memory, session=cookie)
-    async with calling(both, None, Cookie=f"session={cookie.sign('ada')}", Origin="http://127.0.0.1") as client:
+    async with calling(both, None, Cookie=f"{COOKIE}={cookie.sign('ada')}", Origin="http://127.0.0.1") as client:
         assert (await client.put(TONE, json={"value": 1})).status_code == 200
         assert (await client.post("/mcp", json={})).status_code == 401
 
@@ -114,8 +115,44 @@ async def test_a_host_has_the_whole_service_inside_its_own_app_with_its_own_sess
             assert (await client.put(TONE, json={"value": "warm"}, headers=said)).status_code == 200
             assert (await client.get(TONE)).status_code == 401
             assert '"/memory/openapi.json"' in (await client.get("/docs")).text.replace("'", '"')
+            description = (await client.get("/openapi.json")).json()
+            assert description["servers"] == [{"url": "/memory"}]
+            assert description["components"]["securitySchemes"].keys() == {"bearer"}
+            elsewhere = {"Host": "10.1.2.3"}
+            assert (await client.get("/health", headers=elsewhere)).status_code == 200
+            assert (await client.get("/docs", headers=elsewhere)).status_code == 421
         async with connected(f"{url}/memory/mcp", ERAS[0], **bearer("ada")) as ada:
             assert not (await ada.call_tool("get_memory_item", NAMED)).is_error
+
+
+async def test_what_needs_the_workers_url_says_so_where_there_is_none(memory: Memory, operators: Memory) -> None:
+    some = f"/conversations/{uuid4()}"
+    said = {"memory_data": {}, "conversation_id": str(uuid4())}
+    messages = {"messages": [{"role": "user", "content": "Hello"}]}
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "/tasks/trigger-memory-generation", None),
+        ("POST", "/api/cron/memory-update", None),
+        ("GET", f"/tasks/batches/{uuid4()}", None),
+        ("GET", f"{some}/messages", None),
+        ("POST", f"{some}/messages", messages),
+        ("GET", f"{some}/memory", None),
+        ("POST", "/memories", said),
+        ("PUT", "/v1/configuration", {"configuration": {}}),
+        ("DELETE", "/v1/configuration", None),
+    ]
+    async with calling(service(memory), "operator") as client:
+        for method, path, body in asked:
+            answer = await client.request(method, path, json=body)
+            if memory.database.on_postgresql:
+                assert code(answer) == (503, "unsafe_role"), (method, path)
+                assert "--worker-database" in answer.json()["detail"]
+            else:
+                assert answer.status_code in (200, 202, 404), (method, path)
+        begun = await client.post("/conversations", json={"user_id": "ada", "name": "x", **messages})
+        assert begun.status_code == 200, "the person is named, so it needs nothing else"
+    async with calling(service(memory, operator_memory=operators), "operator") as client:
+        for method, path, body in asked:
+            assert (await client.request(method, path, json=body)).status_code in (200, 202, 404), (method, path)
 
 
 async def test_pages_of_other_origins_may_ask_only_where_that_was_said(memory: Memory) -> None:

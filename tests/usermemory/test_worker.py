@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import langchain.chat_models
 import pytest
 import redis
 
+from graphs.testing import ScriptedChatModel
 from memory_tools.memory import Memory
 from storage import outbox
 from storage.database import Database
@@ -85,11 +87,24 @@ def worker(url: str, cwd: Path, *arguments: str) -> Iterator["subprocess.Popen[s
 def test_it_works_off_what_is_there_and_ends(operator: Cli, queue: SqlQueue, database: Database) -> None:
     Memory(database).of(user="ada").conversations.append("call-1", [{"role": "user", "content": "I live in Bonn."}])
     operator("jobs", "trigger", "--inactivity", "0")
-    assert operator("worker", "--once", "--inactivity", "0", "--json").json == {"waiting": 0}
+    assert operator("worker", "--once", "--inactivity", "0", "--json").json == {"done": 2, "failed": 0, "waiting": 0}
     with Memory(database).of(user="ada").read() as stores:
         assert "Bonn" in str(stores.conversation_memories.get("call-1").data)
     kinds = [batch["kind"] for batch in operator("jobs", "list", "--json").json]
     assert kinds == ["daily", "conversations"]
+
+
+def test_what_failed_meanwhile_is_counted_and_said_by_the_exit_code(
+    operator: Cli, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Memory(database).of(user="ada").conversations.append("call-1", [{"role": "user", "content": "I live in Bonn."}])
+    model = ScriptedChatModel.of(*[ConnectionError("no")] * 10)
+    monkeypatch.setattr(langchain.chat_models, "init_chat_model", lambda name: model)
+    answer = operator("worker", "--once", "--no-daily", "--inactivity", "0", "--model", "any:model")
+    assert (answer.exit_code, answer.stdout) == (1, "Jobs: 0 done, 1 failed. 0 messages wait.\n")
+    monkeypatch.undo()
+    later = operator("worker", "--once", "--no-daily", "--conversations-every", "0")
+    assert later.lines == ["Jobs: 0 done, 0 failed. 0 messages wait."]
 
 
 def test_it_keeps_the_schedule_that_it_is_told(operator: Cli, database: Database) -> None:
@@ -107,7 +122,11 @@ def test_a_message_that_is_none_of_ours_goes_to_the_hosts_function(
 ) -> None:
     notes = handlers / "notes"
     queue.send([Message({"task_type": "SEND_MAIL", "file": str(notes)})])
-    assert operator("worker", "--once", "--handler", "hosts_handlers:note", "--json").json == {"waiting": 0}
+    assert operator("worker", "--once", "--handler", "hosts_handlers:note", "--json").json == {
+        "done": 0,
+        "failed": 0,
+        "waiting": 0,
+    }
     assert notes.read_text() == "heard\n"
 
 

@@ -11,6 +11,7 @@ import click
 from memory_tools.answer import as_json
 from storage.batches import Batch, get_batch
 from storage.database import Database
+from storage.job_counts import is_untouched
 from storage.json_types import Json
 from usermemory.commands.answers import moment
 from usermemory.commands.screen import Screen
@@ -18,6 +19,9 @@ from usermemory.commands.visible import visible
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at a batch that is followed."""
+
+UNTOUCHED_AFTER = 5.0
+"""Seconds after which it is said that no worker has taken a batch that is followed."""
 
 _WHAT = {"conversations": ("conversation", "conversations"), "daily": ("person", "people")}
 
@@ -59,6 +63,7 @@ class Followed:
     def __init__(self, database: Database, batch: Batch, screen: Screen) -> None:
         self.batch = batch
         self._database = database
+        self._screen = screen
         self._next = 0.0
         self._bar: Any = None
         if not screen.as_json and batch.total:
@@ -75,6 +80,12 @@ class Followed:
                 self._bar.update(self.batch.total - self.batch.waiting - self._bar.pos)
         return self.batch
 
+    def warn(self, text: str) -> None:
+        """Say something below the bar, which goes on in the next line."""
+        if self._bar is not None:
+            click.echo(err=True)
+            self._screen.note(text)
+
     def end(self) -> Batch:
         """Read the batch for the last time, and leave the bar as it is then."""
         self._next = 0.0
@@ -87,6 +98,11 @@ class Followed:
 def follow(database: Database, batch_id: UUID, screen: Screen) -> Batch:
     """Look on until the batch has finished, and return it. Ctrl-C ends the looking, and not the batch."""
     followed = Followed(database, get_batch(database, batch_id), screen)
+    warn_at: float | None = time.monotonic() + UNTOUCHED_AFTER
     while followed.look().finished_at is None:
+        if warn_at is not None and time.monotonic() >= warn_at:
+            warn_at = None
+            if is_untouched(database, batch_id):
+                followed.warn("No worker has taken it yet: is one running? usermemory worker")
         time.sleep(LOOK_EVERY)
     return followed.end()

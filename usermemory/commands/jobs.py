@@ -11,6 +11,7 @@ from memory_tools.answer import as_json
 from memory_tools.memory import Memory
 from storage.batches import Batch, get_batch, list_batches
 from storage.errors import InvalidInput, NotFound
+from storage.job_counts import JobCounts, count_jobs
 from storage.jobs import Job, JobKind, dead_jobs, retry
 from storage.json_types import Json
 from storage.queue import DeadLetter
@@ -101,7 +102,8 @@ def trigger(work: Work, organization: str | None, follow: bool) -> None:
     """Have the conversations summarized that have ended: find them and put them into the queue."""
     batch = work.upkeep.conversations_ended(organization=organization)
     if batch is None:
-        work.screen.answer(None, lambda: ["Nothing to do: no conversation has ended that is not remembered."])
+        there = count_jobs(work.memory.database, kind="conversation", organization=organization)
+        work.screen.answer(None, lambda: _nothing_lines(there))
         return
     _answer(work, batch, follow)
 
@@ -184,11 +186,19 @@ def _list_lines(batches: Sequence[Batch]) -> Iterator[str]:
         yield f"  {next(summary(batch))}"
 
 
+def _nothing_lines(there: JobCounts) -> Iterator[str]:
+    yield "Nothing to do: no conversation has ended that is neither remembered nor known already."
+    known = {"on their way": there.on_their_way, "to be tried again": there.to_retry, "dead": there.dead}
+    said = ", ".join(f"{number:,} {name}" for name, number in known.items() if number)
+    if said:
+        yield f"Known already: {said}." + (" See `usermemory jobs dead`." if there.dead else "")
+
+
 def _dead_lines(jobs: Iterable[Job], letters: Sequence[DeadLetter]) -> Iterator[str]:
     nothing = True
     for job in jobs:
         nothing = False
-        tried = f"{visible(job.error or 'unknown')}  {job.attempts} attempts, {moment(job.updated_at)}"
+        tried = f"{visible(job.error or 'unknown')}  {_times(job.attempts, 'attempt')}, {moment(job.updated_at)}"
         yield f"{click.style(str(job.subject), bold=True)}  {job.kind}  {tried}"
     for letter in letters:
         nothing = False
@@ -196,6 +206,11 @@ def _dead_lines(jobs: Iterable[Job], letters: Sequence[DeadLetter]) -> Iterator[
         kind = letter.body.get("task_type")
         said = visible(kind) if isinstance(kind, str) else "no task type"
         reason = visible(letter.reason or "given up by SQS")
-        yield f"{click.style(letter.id, bold=True)}  message  {said}  {reason}  received {letter.receives} times{when}"
+        received = f"received {_times(letter.receives, 'time')}{when}"
+        yield f"{click.style(letter.id, bold=True)}  message  {said}  {reason}  {received}"
     if nothing:
         yield "Nothing was given up."
+
+
+def _times(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"

@@ -13,9 +13,10 @@ from storage.api_keys import LIFETIME_LIMIT, ApiKey
 from storage.errors import NoIdentity
 from usermemory.commands.answers import moment
 from usermemory.commands.group import examples
-from usermemory.commands.options import Number, on_database, organization_option
+from usermemory.commands.options import Number, organization_option
 from usermemory.commands.screen import Screen
 from usermemory.commands.visible import visible
+from usermemory.commands.work import on_workers_database
 
 
 @click.group(
@@ -59,7 +60,7 @@ def command() -> None:
 )
 @click.option("--name", metavar="LABEL", help="What you call it, to know it in the list.")
 @organization_option
-@on_database
+@on_workers_database
 def create(
     url: str,
     screen: Screen,
@@ -98,7 +99,7 @@ def create(
 @click.option("--organization", metavar="ID", help="Only those of one organization.")
 @click.option("--limit", type=Number, default=100, show_default=True, help="Keys at the most, up to 100.")
 @click.option("--after", metavar="ID", help="Only those behind this one.")
-@on_database
+@on_workers_database
 def list_keys(url: str, screen: Screen, organization: str | None, limit: int, after: str | None) -> None:
     """List keys, oldest first.
 
@@ -114,7 +115,7 @@ def list_keys(url: str, screen: Screen, organization: str | None, limit: int, af
 
 @command.command(epilog=examples("usermemory keys revoke 3f9a1c0d5e7b"))
 @click.argument("key_id", metavar="ID")
-@on_database
+@on_workers_database
 def revoke(url: str, screen: Screen, key_id: str) -> None:
     """Let a key open nothing from now on."""
     with Memory.open(url, through="cli") as memory:

@@ -56,8 +56,8 @@ SESSION_SECRET = "USERMEMORY_SESSION_SECRET"
 @click.option(
     "--session-cookie",
     metavar="NAME",
-    default="session",
-    help="The cookie that is signed with USERMEMORY_SESSION_SECRET, where that is set.  [default: session]",
+    default="usermemory_session",
+    help="The cookie that is signed with USERMEMORY_SESSION_SECRET, where that is set.  [default: usermemory_session]",
 )
 @click.option(
     "--pace",

@@ -28,7 +28,7 @@ DRAINING_WAIT = 1.0
 """Seconds for which an SQS queue has to give nothing until it counts as worked off."""
 
 APPLICATIONS_URL = (
-    "this is the application's URL, with which nobody can work for everybody: give the worker's, by --database or "
+    "this is the application's URL, which opens one person's memory at a time: give the worker's, by --database or "
     "USERMEMORY_WORKER_DATABASE (postgresql://usermemory_worker:...)"
 )
 
@@ -48,14 +48,16 @@ class Work:
         return 0.0 if isinstance(self.queue, SqlQueue) else DRAINING_WAIT
 
 
+_database_option = click.option(
+    "--database",
+    metavar="URL",
+    envvar=("USERMEMORY_WORKER_DATABASE", "USERMEMORY_DATABASE"),
+    show_envvar=True,
+    help="sqlite:///FILE, or postgresql://... of the worker.  [default: an SQLite file in your data folder]",
+)
+
 _OPTIONS = (
-    click.option(
-        "--database",
-        metavar="URL",
-        envvar=("USERMEMORY_WORKER_DATABASE", "USERMEMORY_DATABASE"),
-        show_envvar=True,
-        help="sqlite:///FILE, or postgresql://... of the worker.  [default: an SQLite file in your data folder]",
-    ),
+    _database_option,
     click.option(
         "--queue",
         metavar="URL",
@@ -80,6 +82,16 @@ _OPTIONS = (
         help="How long a conversation is quiet that counts as ended, such as 90m.  [default: 2h]",
     ),
 )
+
+
+def on_workers_database(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--database`, which is the worker's, and `--json`; the command is called with the URL and a Screen."""
+
+    @wraps(command)
+    def run(database: str | None, as_json: bool, **rest: Any) -> None:
+        command(url=database or default_database(), screen=Screen(as_json), **rest)
+
+    return _database_option(json_option(run))
 
 
 def on_work(command: Callable[..., None]) -> Callable[..., None]:

@@ -15,8 +15,10 @@ from graphs.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Companion, Handl
 from memory_tools.relay import Relay, open_relay
 from storage.errors import InvalidInput
 from storage.identity import DEFAULT_ORGANIZATION
+from storage.job_counts import JobCounts, count_jobs
 from storage.jobs import ATTEMPTS
 from usermemory.commands.durations import Duration
+from usermemory.commands.failure import REFUSED
 from usermemory.commands.group import examples
 from usermemory.commands.handler import handler_option
 from usermemory.commands.models import model_options
@@ -98,7 +100,8 @@ class TimeOfDay(click.ParamType[time]):
     metavar="URL",
     envvar="USERMEMORY_PUBLISH",
     show_envvar=True,
-    help="Who is told of changes: redis://..., a webhook at https://..., or `none` to write none down any more.",
+    help="Who is told of changes: redis://..., a webhook at https://... (http:// on this machine alone), or `none` to"
+    " write none down any more.",
 )
 @click.option(
     "--webhook-secret",
@@ -145,6 +148,9 @@ def command(
     Takes messages from the queue, keeps the schedule, tries again what failed, and publishes changes. Any number of
     workers may run at once. SIGTERM or Ctrl-C lets it finish what it has begun; a second one ends it at once. On
     PostgreSQL it takes the worker's URL.
+
+    With --once it prints what became of the jobs meanwhile, and ends with exit code 1 where some failed, whether or not
+    they will be tried again.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
     relay = open_relay(work.memory.database, publish, webhook_secret)
@@ -169,6 +175,7 @@ def command(
         beside=[*([] if relay is None else [relay.run]), *_listening(work, upgrades, organization)],
         prices=prices,
     )
+    began = work.memory.database.clock()
     if not once:
         work.screen.note("Working. Ctrl-C stops it.")
     try:
@@ -177,8 +184,16 @@ def command(
         if relay is not None:
             relay.close()
     if once:
-        left = work.queue.waiting()
-        work.screen.answer({"waiting": left}, lambda: [f"Done: {left:,} messages wait."])
+        _tell(work, count_jobs(work.memory.database, changed_since=began))
+
+
+def _tell(work: Work, jobs: JobCounts) -> None:
+    """Print what became of the jobs, and end with exit code 1 where some failed."""
+    left, failed = work.queue.waiting(), jobs.to_retry + jobs.dead
+    said = f"Jobs: {jobs.done:,} done, {failed:,} failed. {left:,} {'message waits' if left == 1 else 'messages wait'}."
+    work.screen.answer({"done": jobs.done, "failed": failed, "waiting": left}, lambda: [said])
+    if failed:
+        click.get_current_context().exit(REFUSED)
 
 
 def _listening(work: Work, url: str | None, organization: str) -> Iterator[Companion]:
