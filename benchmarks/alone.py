@@ -8,7 +8,7 @@ from typing import Any, Final
 from benchmarks.jobs import KINDS, WARMING, Site
 from benchmarks.over_http.places import Place
 from benchmarks.over_mcp.running import tree_of
-from graphs.worker import CONCURRENCY
+from graphs.work.worker import CONCURRENCY
 
 DONE_WITHIN: Final = 300.0
 """Seconds that the work may take."""

@@ -13,10 +13,10 @@ from graphs.recaps import recap_conversation
 from graphs.update import build_update_graph
 from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
-from storage.batches import Batch
-from storage.eligible import Found, active_people, ended_conversations
 from storage.errors import NotFound
 from storage.transaction import utc_now
+from storage.work.batches import Batch
+from storage.work.eligible import Found, active_people, ended_conversations
 
 CONVERSATION: Final = "call-1"
 

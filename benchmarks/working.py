@@ -18,15 +18,15 @@ from benchmarks.over_mcp.running import tree_of
 from graphs.conversation_summarizer import ConversationSummarizer
 from graphs.material import Material
 from graphs.recap import Recap, Transcript
-from graphs.schedule import Schedule
 from graphs.summarizer import Summarizer, Summary
-from graphs.worker import Worker
+from graphs.work.schedule import Schedule
+from graphs.work.worker import Worker
 from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
 from storage.json_types import Document
 from storage.provenance import TokenUsage
-from storage.queue import open_queue
 from storage.settings import DatabaseSettings
+from storage.work.queue import open_queue
 
 VISIBILITY: Final = 2.0
 """Seconds for which nobody else gets what a worker took and says nothing of any more."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from graphs.middleware import UserMemoryMiddleware
     from graphs.recap import ConversationRecap, Recap, Transcript
     from graphs.recaps import arecap_conversation, recap_conversation
-    from graphs.schedule import Schedule
     from graphs.summarizer import ModelSummarizer, Summarizer, Summary
     from graphs.testing import ScriptedChatModel
     from graphs.update import (
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
         update_nodes,
     )
     from graphs.voice import MemoryCall, memory_load_node, memory_store_node
-    from graphs.worker import Worker
+    from graphs.work.schedule import Schedule
+    from graphs.work.worker import Worker
     from memory_tools.context import MemoryContext
 
 __all__ = [
@@ -84,7 +84,7 @@ _MODULES = {
     "ModelConversationSummarizer": "graphs.conversation_summarizer",
     "ModelSummarizer": "graphs.summarizer",
     "Recap": "graphs.recap",
-    "Schedule": "graphs.schedule",
+    "Schedule": "graphs.work.schedule",
     "ScriptedChatModel": "graphs.testing",
     "Source": "graphs.material",
     "SourceText": "graphs.material",
@@ -92,7 +92,7 @@ _MODULES = {
     "Summary": "graphs.summarizer",
     "Transcript": "graphs.recap",
     "UserMemoryMiddleware": "graphs.middleware",
-    "Worker": "graphs.worker",
+    "Worker": "graphs.work.worker",
     "amemory_messages": "graphs.messages",
     "arecap_conversation": "graphs.recaps",
     "memory_load_node": "graphs.voice",

@@ -24,13 +24,13 @@ from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
 from memory_tools.operation import Effect, Input, Omittable
 from memory_tools.operations.conversations import Said
-from storage.batches import list_batches
 from storage.conversation_memories import ConversationMemory
-from storage.eligible import conversation_found
 from storage.errors import NotFound
 from storage.json_types import Json
 from storage.limits import PAGE_LIMIT
 from storage.messages import NewMessage
+from storage.work.batches import list_batches
+from storage.work.eligible import conversation_found
 
 MESSAGES_AT_ONCE: Final = 1_000
 """Messages of a conversation in one answer at the most."""

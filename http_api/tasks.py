@@ -17,9 +17,9 @@ from http_api.problems import InvalidQuestion
 from memory_tools.access import Scope
 from memory_tools.operation import Effect, Input, Omittable
 from memory_tools.upkeep import EARLIEST, Upkeep
-from storage.batches import Batch, get_batch
 from storage.errors import NotFound
 from storage.json_types import Json
+from storage.work.batches import Batch, get_batch
 
 AHEAD: Final = timedelta(minutes=5)
 """How far a due time may lie ahead of the clock: whoever claimed a later one would have that day left out."""

@@ -17,7 +17,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from memory_tools.host_conversations import HostConversations, import_ended
 from memory_tools.memory import Memory
-from storage.batches import (
+from storage.database import Database
+from storage.errors import Conflict, Erased, InvalidInput
+from storage.moment import checked_moment
+from storage.work.batches import (
     JOB_KINDS,
     Batch,
     BatchKind,
@@ -31,13 +34,10 @@ from storage.batches import (
     unsent,
     waiting_subjects,
 )
-from storage.database import Database
-from storage.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
-from storage.errors import Conflict, Erased, InvalidInput
-from storage.jobs import Due, JobKind, due_retries, put_back
-from storage.moment import checked_moment
-from storage.queue import Message, Queue
-from storage.sql_queue import SqlQueue
+from storage.work.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
+from storage.work.jobs import Due, JobKind, due_retries, put_back
+from storage.work.queue import Message, Queue
+from storage.work.sql_queue import SqlQueue
 
 GENERATE_MEMORY_BATCH: Final = "GENERATE_MEMORY_BATCH"
 """The task of a message that names conversations which have ended (seed 003)."""

@@ -11,7 +11,6 @@ from storage.conversations import ConversationStore
 from storage.cursors import CursorStore
 from storage.idempotency import Answered, answer_once
 from storage.items import ItemStore
-from storage.job_store import JobStore
 from storage.json_types import Json
 from storage.last_seen import LastSeen
 from storage.nobody import NobodyHot
@@ -20,6 +19,7 @@ from storage.policy import DocumentPolicy
 from storage.profiles import ProfileStore
 from storage.snapshots import SnapshotStore
 from storage.transaction import Work
+from storage.work.job_store import JobStore
 
 
 class Stores:

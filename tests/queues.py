@@ -23,11 +23,11 @@ from uuid import UUID, uuid4
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from storage import sqs_queue
 from storage.database import Database
 from storage.directory import resolve
 from storage.identity import Identity
-from storage.queue import Delivery, Message, Queue, open_queue
+from storage.work import sqs_queue
+from storage.work.queue import Delivery, Message, Queue, open_queue
 
 ROOT = Path(__file__).parents[1]
 

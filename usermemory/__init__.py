@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graphs.testing import ScriptedChatModel
     from graphs.update import aupdate_memory, build_update_graph, generate_memory_update, update_memory
     from graphs.voice import MemoryCall, memory_load_node, memory_store_node
-    from graphs.worker import Worker
+    from graphs.work.worker import Worker
     from memory_tools.context import MemoryContext
     from memory_tools.host_conversations import HostConversation
     from memory_tools.langchain import get_user_memory_tools
@@ -133,7 +133,7 @@ _HOME = {
     "CheckpointedConversations": "graphs.checkpointed",
     "HostConversation": "memory_tools.host_conversations",
     "Upkeep": "memory_tools.upkeep",
-    "Worker": "graphs.worker",
+    "Worker": "graphs.work.worker",
     "Memory": "memory_tools.memory",
     "UserMemory": "memory_tools.memory",
     "MemoryDocument": "storage.document",

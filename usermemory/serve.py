@@ -22,8 +22,8 @@ from memory_tools.access import Verifier
 from memory_tools.buckets import PACE
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.upkeep import Upkeep
-from storage.eligible import INACTIVE_FOR
-from storage.queue import Queue, open_queue
+from storage.work.eligible import INACTIVE_FOR
+from storage.work.queue import Queue, open_queue
 
 _OWN_PATHS: Final = frozenset({"/health"})
 """Paths of the MCP app that the HTTP API answers itself."""

@@ -10,13 +10,13 @@ import pytest
 from fastapi import FastAPI
 
 from graphs.testing import ScriptedChatModel, said
-from graphs.worker import Worker
+from graphs.work.worker import Worker
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.json_types import Document
 from storage.patch import apply
-from storage.sql_queue import SqlQueue
 from storage.transaction import utc_now
+from storage.work.sql_queue import SqlQueue
 from tests.http_api.calling import TOKENS, calling
 from tests.mcp_server.serving import Held
 from usermemory.serve import create_service

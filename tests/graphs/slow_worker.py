@@ -10,9 +10,9 @@ from contextlib import closing
 from typing import Any
 
 from graphs.recap import Recap, Transcript
-from graphs.worker import Worker
+from graphs.work.worker import Worker
 from memory_tools.memory import Memory
-from storage.queue import open_queue
+from storage.work.queue import open_queue
 
 
 class Slow:

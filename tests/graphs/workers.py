@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from graphs.worker import Worker
+from graphs.work.worker import Worker
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.upkeep import Upkeep
-from storage.jobs import Job, get_job
 from storage.json_types import Document, Json
-from storage.sql_queue import SqlQueue
+from storage.work.jobs import Job, get_job
+from storage.work.sql_queue import SqlQueue
 from tests.clock import Clock
 
 RECAP: Document = {"summary": "Ada moves to Bonn."}

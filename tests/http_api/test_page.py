@@ -12,7 +12,7 @@ from http_api.user_items import user_items_router
 from http_api.user_text import user_text_router
 from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
-from storage.sql_queue import SqlQueue
+from storage.work.sql_queue import SqlQueue
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 

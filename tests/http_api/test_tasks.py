@@ -14,12 +14,12 @@ from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
 from storage.canonical import loads
 from storage.database import Database
-from storage.job_store import Lease, Outcome
 from storage.json_types import Json
-from storage.leases import lease
 from storage.provenance import TokenUsage
-from storage.sql_queue import SqlQueue
 from storage.tables import queue_messages
+from storage.work.job_store import Lease, Outcome
+from storage.work.leases import lease
+from storage.work.sql_queue import SqlQueue
 from tests.clock import Clock
 from tests.http_api.calling import app_of, calling, code
 

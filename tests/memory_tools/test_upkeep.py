@@ -21,22 +21,22 @@ from memory_tools.upkeep import (
     Upkeep,
     messages_about,
 )
-from storage.batches import UNSENT_AFTER, Batch, get_batch, list_batches
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.directory import resolve
-from storage.eligible import ON_ITS_WAY, Found, active_people
 from storage.erase import erase
 from storage.errors import Conflict, DatabaseUnavailable, Erased, IdempotencyKeyReused, InvalidInput
 from storage.identity import Identity
-from storage.jobs import Lease, fail, lease
 from storage.json_types import Json
 from storage.provenance import by_user
-from storage.queue import Message, Queue, open_queue
-from storage.sql_queue import SqlQueue
 from storage.tables import batches
 from storage.transaction import Work
-from storage.unbound import unbound
+from storage.work.batches import UNSENT_AFTER, Batch, get_batch, list_batches
+from storage.work.eligible import ON_ITS_WAY, Found, active_people
+from storage.work.jobs import Lease, fail, lease
+from storage.work.queue import Message, Queue, open_queue
+from storage.work.sql_queue import SqlQueue
+from storage.work.unbound import unbound
 from tests.clock import Clock
 from tests.queues import SqsServer, running_sqs
 
@@ -573,7 +573,7 @@ def test_on_the_sql_queue_a_batch_is_there_with_its_message_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("storage.batches._read", crash)  # the last step before the commit
+        patch.setattr("storage.work.batches._read", crash)  # the last step before the commit
         with pytest.raises(KeyboardInterrupt):
             Upkeep(memory, queue).conversations_ended()
     assert taken(queue) == []

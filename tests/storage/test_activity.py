@@ -9,11 +9,11 @@ from memory_tools.memory import Memory
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.directory import resolve
-from storage.eligible import active_people
 from storage.erase import erase
 from storage.errors import Erased, NotFound
 from storage.identity import Identity
 from storage.tables import owners
+from storage.work.eligible import active_people
 from tests.clock import Clock
 from tests.contents import Contents
 

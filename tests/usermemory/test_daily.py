@@ -10,8 +10,8 @@ import pytest
 from graphs.testing import ScriptedChatModel, said
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.eligible import active_people
-from storage.leases import Lease, lease
+from storage.work.eligible import active_people
+from storage.work.leases import Lease, lease
 from tests.usermemory.cli import Cli
 
 

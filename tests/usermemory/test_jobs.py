@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from memory_tools.memory import Memory
-from storage.batches import list_batches
 from storage.conversations import NewMessage
 from storage.database import Database
-from storage.jobs import Lease, fail, lease
-from storage.queue import Message
-from storage.sql_queue import SqlQueue
+from storage.work.batches import list_batches
+from storage.work.jobs import Lease, fail, lease
+from storage.work.queue import Message
+from storage.work.sql_queue import SqlQueue
 from tests.usermemory.cli import Cli
 from usermemory.commands import batch_lines
 

@@ -19,8 +19,8 @@ from memory_tools.memory import Memory
 from storage import outbox
 from storage.database import Database
 from storage.errors import InvalidInput
-from storage.queue import Message
-from storage.sql_queue import SqlQueue
+from storage.work.queue import Message
+from storage.work.sql_queue import SqlQueue
 from tests.mcp_server.wire import ROOT, environment
 from tests.memory_tools.events import eventually
 from tests.redis_server import running_redis

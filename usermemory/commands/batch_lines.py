@@ -9,10 +9,10 @@ from uuid import UUID
 import click
 
 from memory_tools.answer import as_json
-from storage.batches import Batch, get_batch
 from storage.database import Database
-from storage.job_counts import is_untouched
 from storage.json_types import Json
+from storage.work.batches import Batch, get_batch
+from storage.work.job_counts import is_untouched
 from usermemory.commands.answers import moment
 from usermemory.commands.screen import Screen
 from usermemory.commands.visible import visible

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import click
 
-from graphs.prices import Prices
-from graphs.worker import CONCURRENCY, Handler, Worker
-from storage.batches import waiting_subjects
+from graphs.work.prices import Prices
+from graphs.work.worker import CONCURRENCY, Handler, Worker
 from storage.database import Database
-from storage.jobs import get_job
+from storage.work.batches import waiting_subjects
+from storage.work.jobs import get_job
 from usermemory.commands.batch_lines import LOOK_EVERY, Followed, batch_as_json, summary
 from usermemory.commands.failure import REFUSED
 from usermemory.commands.group import examples

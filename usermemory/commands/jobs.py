@@ -9,12 +9,12 @@ import click
 
 from memory_tools.answer import as_json
 from memory_tools.memory import Memory
-from storage.batches import Batch, get_batch, list_batches
 from storage.errors import InvalidInput, NotFound
-from storage.job_counts import JobCounts, count_jobs
-from storage.jobs import Job, JobKind, dead_jobs, retry
 from storage.json_types import Json
-from storage.queue import DeadLetter
+from storage.work.batches import Batch, get_batch, list_batches
+from storage.work.job_counts import JobCounts, count_jobs
+from storage.work.jobs import Job, JobKind, dead_jobs, retry
+from storage.work.queue import DeadLetter
 from usermemory.commands.answers import moment
 from usermemory.commands.batch_lines import batch_as_json, follow, summary, title
 from usermemory.commands.group import examples

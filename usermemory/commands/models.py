@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from graphs.prices import Prices
+from graphs.work.prices import Prices
 from storage.errors import InvalidInput
 
 

@@ -11,12 +11,12 @@ import click
 
 from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
-from storage.batches import list_batches
-from storage.eligible import INACTIVE_FOR
 from storage.errors import UnsafeRole
-from storage.queue import Queue, open_queue
 from storage.settings import DatabaseSettings
-from storage.sql_queue import SqlQueue
+from storage.work.batches import list_batches
+from storage.work.eligible import INACTIVE_FOR
+from storage.work.queue import Queue, open_queue
+from storage.work.sql_queue import SqlQueue
 from usermemory.commands.durations import Duration
 from usermemory.commands.options import default_database, json_option
 from usermemory.commands.screen import Screen

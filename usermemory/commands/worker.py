@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from graphs.prices import Prices
-from graphs.schedule import CONVERSATIONS_EVERY, DAILY_AT, Schedule
-from graphs.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Companion, Handler, Worker
+from graphs.work.prices import Prices
+from graphs.work.schedule import CONVERSATIONS_EVERY, DAILY_AT, Schedule
+from graphs.work.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Companion, Handler, Worker
 from memory_tools.relay import Relay, open_relay
 from storage.errors import InvalidInput
 from storage.identity import DEFAULT_ORGANIZATION
-from storage.job_counts import JobCounts, count_jobs
-from storage.jobs import ATTEMPTS
+from storage.work.job_counts import JobCounts, count_jobs
+from storage.work.jobs import ATTEMPTS
 from usermemory.commands.durations import Duration
 from usermemory.commands.failure import REFUSED
 from usermemory.commands.group import examples

@@ -10,12 +10,12 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
 
-from storage import sqs_client
 from storage.database import Database
 from storage.errors import DatabaseUnavailable, InvalidInput
-from storage.queue import Message, Queue, open_queue
-from storage.sqs_client import REQUEST_LIMIT, region_of
-from storage.sqs_queue import SqsQueue
+from storage.work import sqs_client
+from storage.work.queue import Message, Queue, open_queue
+from storage.work.sqs_client import REQUEST_LIMIT, region_of
+from storage.work.sqs_queue import SqsQueue
 from tests.queues import REGION, SqsServer, numbered, numbers, running_sqs
 
 ADA = UUID("0193a5a0-0000-7000-8000-00000000ada0")
@@ -402,7 +402,7 @@ def test_a_url_opens_the_queue_of_sqs(url: str, dead_letters: str, sqlite_url: s
 
 
 def test_without_the_extra_the_error_names_it(sqlite_url: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("storage.sqs_queue", "storage.sqs_client"):
+    for name in ("storage.work.sqs_queue", "storage.work.sqs_client"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
     with Database.open(sqlite_url) as database, pytest.raises(InvalidInput, match=r"usermemory\[sqs\]"):

@@ -1,7 +1,7 @@
 """Jobs: what is to be done about one conversation or one person, how it ended, and how often it failed.
 
-A job waits in one of three ways: on its way through the queue, in work (`storage/leases.py`), or for its next attempt.
-Rows hold ids, counters, times and codes, never what anybody said. On PostgreSQL everything here needs the worker's URL.
+A job waits in one of three ways: on its way through the queue, in work (`storage/work/leases.py`), or for its next
+attempt. Rows hold ids, counters, times and codes, never what anybody said. On PostgreSQL everything here needs the worker's URL.
 """
 
 import random
@@ -15,9 +15,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from storage.database import Database
-from storage.eligible import ON_ITS_WAY
 from storage.errors import InvalidInput, NotFound
-from storage.job_store import (
+from storage.page import Page, page_size
+from storage.provenance import TokenUsage
+from storage.tables import jobs
+from storage.work.eligible import ON_ITS_WAY
+from storage.work.job_store import (
     FREED,
     JobKind,
     JobStore,
@@ -30,11 +33,8 @@ from storage.job_store import (
     spent,
     sums,
 )
-from storage.leases import ATTEMPTS, Busy, NotEligible, extend, lease
-from storage.page import Page, page_size
-from storage.provenance import TokenUsage
-from storage.tables import jobs
-from storage.unbound import unbound
+from storage.work.leases import ATTEMPTS, Busy, NotEligible, extend, lease
+from storage.work.unbound import unbound
 
 __all__ = [
     "ATTEMPTS",

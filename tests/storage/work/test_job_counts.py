@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from memory_tools.memory import Memory
-from storage.batches import open_batch
 from storage.database import Database
-from storage.eligible import Found, active_people
-from storage.job_counts import JobCounts, count_jobs, is_untouched
-from storage.jobs import Lease, fail, lease
+from storage.work.batches import open_batch
+from storage.work.eligible import Found, active_people
+from storage.work.job_counts import JobCounts, count_jobs, is_untouched
+from storage.work.jobs import Lease, fail, lease
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from typing import Any, ClassVar
 
-from graphs.leased_job import Assignment, JobFailed, LeasedJob, Rules, Stopping
-from graphs.leases import Leases
 from graphs.summarizer import Summarizer
 from graphs.update import build_update_graph
+from graphs.work.leased_job import Assignment, JobFailed, LeasedJob, Rules, Stopping
+from graphs.work.leases import Leases
 from memory_tools.memory import Memory
 from storage.errors import SummarizerFailed
-from storage.jobs import JobKind, Outcome
 from storage.provenance import TokenUsage
+from storage.work.jobs import JobKind, Outcome
 
 
 class PersonJob(LeasedJob):

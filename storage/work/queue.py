@@ -146,14 +146,14 @@ def open_queue(spec: str | None, database: Database, *, dead_letters: str | None
     where the extra `sqs` is missing.
     """
     if spec is None or spec == SQL:
-        from storage.sql_queue import SqlQueue  # noqa: PLC0415 - it implements this port
+        from storage.work.sql_queue import SqlQueue  # noqa: PLC0415 - it implements this port
 
         return SqlQueue(database)
     parts = urlsplit(spec)
     if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/"):
         raise InvalidInput(f"a queue is {SQL!r} or the URL of an SQS queue, such as https://sqs.REGION.amazonaws.com/…")
     try:
-        from storage.sqs_queue import SqsQueue  # noqa: PLC0415 - boto3 is an extra, and takes 0.3 s
+        from storage.work.sqs_queue import SqsQueue  # noqa: PLC0415 - boto3 is an extra, and takes 0.3 s
     except ImportError as error:
         raise InvalidInput("SQS needs its client: pip install 'usermemory[sqs]'") from error
     return SqsQueue(spec, dead_letter_url=dead_letters)

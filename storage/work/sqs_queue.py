@@ -16,8 +16,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from storage.canonical import dumps
 from storage.errors import InvalidInput, NotFound
-from storage.queue import DeadLetter, Delivery, Message, check_extension, check_listing, check_receiving, read_body
-from storage.sqs_client import ALONE, MOST_AT_ONCE, Outgoing, called, open_client, queue_of, refusals, send_all
+from storage.work.queue import DeadLetter, Delivery, Message, check_extension, check_listing, check_receiving, read_body
+from storage.work.sqs_client import ALONE, MOST_AT_ONCE, Outgoing, called, open_client, queue_of, refusals, send_all
 
 LONGEST_POLL: Final = 20
 """Seconds that one request waits for a message at the most."""
@@ -45,7 +45,7 @@ _Received: TypeAlias = dict[str, Any]
 
 
 class SqsQueue:
-    """A queue of SQS. See `storage.queue.Queue`."""
+    """A queue of SQS. See `storage.work.queue.Queue`."""
 
     def __init__(
         self, url: str, *, dead_letter_url: str | None = None, endpoint: str | None = None, region: str | None = None

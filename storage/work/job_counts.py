@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from storage.database import Database
-from storage.job_store import JobKind
 from storage.tables import jobs, owners
+from storage.work.job_store import JobKind
 
 
 @dataclass(frozen=True, slots=True)

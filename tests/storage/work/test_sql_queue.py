@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from storage.database import Database
 from storage.erase import erase
 from storage.errors import Erased, InvalidInput, UnsafeRole
-from storage.queue import Delivery, Message
 from storage.settings import DatabaseSettings
-from storage.sql_queue import SqlQueue
 from storage.tables import queue_messages
-from storage.unbound import unbound
+from storage.work.queue import Delivery, Message
+from storage.work.sql_queue import SqlQueue
+from storage.work.unbound import unbound
 from tests.clock import Clock
 from tests.queues import numbered, numbers
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from time import monotonic
 from typing import Final
 
-from graphs.pauses import code_of, pause
+from graphs.work.pauses import code_of, pause
 from memory_tools.upkeep import Upkeep
 from storage.errors import InvalidInput
 from storage.transaction import Clock, utc_now

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphs.prices import FREE, Prices
+from graphs.work.prices import FREE, Prices
 from storage.provenance import TokenUsage
 
 

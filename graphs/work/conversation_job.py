@@ -5,12 +5,12 @@ from typing import ClassVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from graphs.conversation_summarizer import ConversationSummarizer
-from graphs.leased_job import Assignment, LeasedJob, Rules, Stopping
-from graphs.leases import Leases
 from graphs.recaps import NewRecap, recap_conversation
+from graphs.work.leased_job import Assignment, LeasedJob, Rules, Stopping
+from graphs.work.leases import Leases
 from memory_tools.memory import Memory
 from storage.errors import DatabaseUnavailable
-from storage.jobs import JobKind, Outcome
+from storage.work.jobs import JobKind, Outcome
 
 STORING_SECONDS = 60.0
 """For how long an answer that is paid for is kept at hand while the database cannot take it."""

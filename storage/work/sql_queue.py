@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from storage.database import Database
 from storage.errors import InvalidInput, NotFound
-from storage.queue import DeadLetter, Delivery, Message, check_extension, check_listing, check_receiving, read_body
 from storage.tables import Instant, queue_messages
 from storage.transaction import Work
-from storage.unbound import unbound
+from storage.work.queue import DeadLetter, Delivery, Message, check_extension, check_listing, check_receiving, read_body
+from storage.work.unbound import unbound
 
 FIRST_PAUSE: Final = 0.2
 """Seconds until an empty queue is looked at again."""
@@ -34,7 +34,7 @@ ID_DIGITS: Final = 18
 
 
 class SqlQueue:
-    """The queue in a database, which stays open when the queue is closed. See `storage.queue.Queue`."""
+    """The queue in a database, which stays open when the queue is closed. See `storage.work.queue.Queue`."""
 
     def __init__(self, database: Database) -> None:
         """On PostgreSQL `database` was opened with the worker's URL, unless nothing but `send_within` is wanted."""
@@ -50,7 +50,7 @@ class SqlQueue:
         """Put messages at the end in the caller's own transaction: they are there if and when that commits.
 
         `work` is a bound transaction of one person, who is then the only group that the application may send to, or a
-        connection of `storage.unbound`.
+        connection of `storage.work.unbound`.
         """
         if not messages:
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from storage.queue import Delivery
+from storage.work.queue import Delivery
 
 Thing: TypeAlias = Callable[[], bool]
 """Handles one thing of a delivery, raises nothing, and tells whether it was handled: what was not has to come again."""

@@ -8,16 +8,16 @@ from typing import ClassVar, Final
 from uuid import UUID
 
 from graphs.asking import added
-from graphs.leases import Leases
-from graphs.pauses import code_of
-from graphs.prices import Prices
+from graphs.work.leases import Leases
+from graphs.work.pauses import code_of
+from graphs.work.prices import Prices
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.telemetry import observed
-from storage import jobs
 from storage.errors import DatabaseUnavailable, Erased, NotFound
-from storage.jobs import Busy, JobKind, Lease, LeaseLost, NotEligible, Outcome
 from storage.provenance import TokenUsage
 from storage.stores import Stores
+from storage.work import jobs
+from storage.work.jobs import Busy, JobKind, Lease, LeaseLost, NotEligible, Outcome
 
 DOOR: Final = "worker"
 """The door that telemetry names."""

@@ -10,15 +10,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from graphs.testing import ScriptedChatModel
-from graphs.worker import Worker
+from graphs.work.worker import Worker
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.upkeep import Upkeep
-from storage.batches import get_batch
 from storage.conversations import NewMessage
 from storage.database import Database
-from storage.jobs import Lease, get_job, lease
 from storage.json_types import Document
-from storage.queue import Queue, open_queue
+from storage.work.batches import get_batch
+from storage.work.jobs import Lease, get_job, lease
+from storage.work.queue import Queue, open_queue
 from tests.graphs.workers import RECAP, conversation_id
 from tests.mcp_server.wire import ROOT, environment
 from tests.queues import SqsServer, running_sqs

@@ -7,15 +7,17 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from storage.batches import Batch, get_batch, open_batch
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.directory import resolve
-from storage.eligible import ON_ITS_WAY, Found
 from storage.erase import erase
 from storage.errors import InvalidInput, NotFound, UnsafeRole
 from storage.identity import Identity
-from storage.jobs import (
+from storage.provenance import TokenUsage, by_user
+from storage.tables import owners
+from storage.work.batches import Batch, get_batch, open_batch
+from storage.work.eligible import ON_ITS_WAY, Found
+from storage.work.jobs import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     SHORTEST_SHARE,
@@ -34,8 +36,6 @@ from storage.jobs import (
     put_back,
     retry,
 )
-from storage.provenance import TokenUsage, by_user
-from storage.tables import owners
 from tests.clock import Clock
 
 WEEK = 604_800

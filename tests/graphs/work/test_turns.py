@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from graphs.turns import Turns
-from storage.queue import Delivery
+from graphs.work.turns import Turns
+from storage.work.queue import Delivery
 
 SECONDS = 30
 """Nothing here takes so long: who waits longer has met a fault."""

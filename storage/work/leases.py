@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from storage.database import Database
 from storage.dialect import insert_if_new
-from storage.eligible import INACTIVE_FOR, has_ended
 from storage.errors import Erased
-from storage.job_store import FREED, JobKind, Lease, count, held, job_of
 from storage.tables import conversations, jobs, owners
-from storage.unbound import unbound
+from storage.work.eligible import INACTIVE_FOR, has_ended
+from storage.work.job_store import FREED, JobKind, Lease, count, held, job_of
+from storage.work.unbound import unbound
 
 ATTEMPTS: Final = 5
 """How often a job is tried before it is dead, where nobody says otherwise."""

@@ -5,17 +5,17 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from storage.batches import open_batch
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.directory import resolve
-from storage.eligible import LEFT_ALONE, ON_ITS_WAY, Found, active_people, conversation_found, ended_conversations
 from storage.erase import erase
 from storage.errors import UnsafeRole
 from storage.identity import Identity
-from storage.jobs import Lease, NotEligible, extend, fail, lease, retry
 from storage.provenance import by_user
 from storage.tables import owners
+from storage.work.batches import open_batch
+from storage.work.eligible import LEFT_ALONE, ON_ITS_WAY, Found, active_people, conversation_found, ended_conversations
+from storage.work.jobs import Lease, NotEligible, extend, fail, lease, retry
 from tests.clock import Clock
 
 TWO_HOURS = timedelta(hours=2)

@@ -8,7 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from storage.batches import (
+from storage.database import Database
+from storage.directory import resolve
+from storage.erase import erase
+from storage.errors import Erased, IdempotencyKeyReused, InvalidInput, InvalidName, NotFound, UnsafeRole
+from storage.identity import Identity
+from storage.provenance import TokenUsage
+from storage.work.batches import (
     UNSENT_AFTER,
     Batch,
     earlier_batch,
@@ -20,14 +26,8 @@ from storage.batches import (
     unsent,
     waiting_subjects,
 )
-from storage.database import Database
-from storage.directory import resolve
-from storage.eligible import Found
-from storage.erase import erase
-from storage.errors import Erased, IdempotencyKeyReused, InvalidInput, InvalidName, NotFound, UnsafeRole
-from storage.identity import Identity
-from storage.jobs import Lease, Outcome, fail, get_job, lease
-from storage.provenance import TokenUsage
+from storage.work.eligible import Found
+from storage.work.jobs import Lease, Outcome, fail, get_job, lease
 from tests.clock import Clock
 from tests.contents import Contents
 

@@ -11,29 +11,29 @@ from uuid import UUID
 
 from langchain_core.language_models import BaseChatModel
 
-from graphs.conversation_job import ConversationJob
 from graphs.conversation_summarizer import (
     ConversationSummarizer,
     ExtractiveConversationSummarizer,
     ModelConversationSummarizer,
 )
 from graphs.extractive import ExtractiveSummarizer
-from graphs.leased_job import DOOR, Rules
-from graphs.leases import Leases
-from graphs.pauses import code_of, pause
-from graphs.person_job import PersonJob
-from graphs.prices import FREE, Prices
-from graphs.schedule import Schedule
 from graphs.summarizer import ModelSummarizer, Summarizer
-from graphs.turns import Thing, Turns
+from graphs.work.conversation_job import ConversationJob
+from graphs.work.leased_job import DOOR, Rules
+from graphs.work.leases import Leases
+from graphs.work.pauses import code_of, pause
+from graphs.work.person_job import PersonJob
+from graphs.work.prices import FREE, Prices
+from graphs.work.schedule import Schedule
+from graphs.work.turns import Thing, Turns
 from memory_tools.memory import Memory
 from memory_tools.telemetry import observed
 from memory_tools.upkeep import GENERATE_MEMORY_BATCH, UPDATE_MEMORY
-from storage.eligible import INACTIVE_FOR
 from storage.errors import InvalidInput
-from storage.jobs import ATTEMPTS
 from storage.json_types import Json
-from storage.queue import VISIBILITY_LIMIT, Delivery, Queue
+from storage.work.eligible import INACTIVE_FOR
+from storage.work.jobs import ATTEMPTS
+from storage.work.queue import VISIBILITY_LIMIT, Delivery, Queue
 
 CONCURRENCY = 4
 """Conversations and people that one worker is busy with at once."""

@@ -12,14 +12,14 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Database
 from storage.dialect import InsertIfNew, insert_if_new
-from storage.eligible import Found
 from storage.errors import IdempotencyKeyReused, InvalidInput, NotFound
-from storage.job_store import ENDED, JobKind, count, sum_of_ended
 from storage.moment import checked_moment
 from storage.names import check_name
 from storage.page import Page, page_size
 from storage.tables import batches, jobs, owners
-from storage.unbound import unbound
+from storage.work.eligible import Found
+from storage.work.job_store import ENDED, JobKind, count, sum_of_ended
+from storage.work.unbound import unbound
 
 BatchKind: TypeAlias = Literal["conversations", "daily"]
 

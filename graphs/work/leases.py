@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from storage import leases
 from storage.database import Database
-from storage.jobs import Busy, JobKind, Lease, NotEligible
+from storage.work import leases
+from storage.work.jobs import Busy, JobKind, Lease, NotEligible
 
 
 class Leases:

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from graphs.schedule import Duty, Schedule, last_due
+from graphs.work.schedule import Duty, Schedule, last_due
 from memory_tools.upkeep import Upkeep
-from storage.batches import Batch, list_batches
 from storage.errors import DatabaseUnavailable, InvalidInput
-from storage.jobs import fail
-from storage.leases import Lease, lease
+from storage.work.batches import Batch, list_batches
+from storage.work.jobs import fail
+from storage.work.leases import Lease, lease
 from tests.graphs.workers import QUIET, Workplace, conversation_id
 
 NINE = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphs.pauses import LONGEST_PAUSE, code_of, pause
+from graphs.work.pauses import LONGEST_PAUSE, code_of, pause
 from storage.errors import Erased, UserMemoryError
 
 

@@ -7,17 +7,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from graphs.prices import Prices
 from graphs.recap import Recap, Transcript
 from graphs.testing import ScriptedChatModel, said
-from graphs.worker import Worker
+from graphs.work.prices import Prices
+from graphs.work.worker import Worker
 from memory_tools.memory import UserMemory
-from storage.batches import get_batch
 from storage.database import Database
 from storage.errors import DatabaseUnavailable, InvalidInput, NotFound
-from storage.jobs import retry
-from storage.queue import Delivery, Message
-from storage.sql_queue import SqlQueue
+from storage.work.batches import get_batch
+from storage.work.jobs import retry
+from storage.work.queue import Delivery, Message
+from storage.work.sql_queue import SqlQueue
 from tests.graphs.workers import QUIET, RECAP, Workplace, batch_of, conversation_id
 from tests.telemetry import Heard
 
@@ -501,9 +501,9 @@ class Absent(SqlQueue):
 
 
 def test_a_queue_that_does_not_answer_is_asked_again(works: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    import graphs.worker
+    import graphs.work.worker
 
-    monkeypatch.setattr(graphs.worker, "pause", lambda failures: 0.01 * failures)
+    monkeypatch.setattr(graphs.work.worker, "pause", lambda failures: 0.01 * failures)
     heard: list[Any] = []
     done = threading.Event()
     queue = Absent(works.memory.database, 3)
@@ -559,9 +559,9 @@ def test_what_the_host_puts_beside_runs_as_long_as_the_worker(works: Workplace) 
 def test_what_runs_beside_is_begun_again_where_it_breaks(
     works: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import graphs.worker
+    import graphs.work.worker
 
-    monkeypatch.setattr(graphs.worker, "pause", lambda _: 0)
+    monkeypatch.setattr(graphs.work.worker, "pause", lambda _: 0)
     begun: list[int] = []
     again = threading.Event()
 

@@ -1,0 +1,1 @@
+"""Work that waits: the worker, its schedule, and the jobs that it does."""
