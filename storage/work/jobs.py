@@ -1,7 +1,8 @@
 """Jobs: what is to be done about one conversation or one person, how it ended, and how often it failed.
 
 A job waits in one of three ways: on its way through the queue, in work (`storage/work/leases.py`), or for its next
-attempt. Rows hold ids, counters, times and codes, never what anybody said. On PostgreSQL everything here needs the worker's URL.
+attempt. Rows hold ids, counters, times and codes, never what anybody said. On PostgreSQL everything here needs the
+worker's URL.
 """
 
 import random
