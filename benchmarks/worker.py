@@ -24,7 +24,7 @@ from benchmarks.working import AT_ONCE, VISIBILITY, Asked, Working
 from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
 from storage.work.batches import Batch, get_batch
-from storage.work.queue import open_queue
+from storage.work.queues import open_queue
 
 AT_MOST: Final = 5.0
 """Milliseconds of CPU that a job may cost beyond its work."""

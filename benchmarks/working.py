@@ -26,7 +26,7 @@ from memory_tools.upkeep import Upkeep
 from storage.json_types import Document
 from storage.provenance import TokenUsage
 from storage.settings import DatabaseSettings
-from storage.work.queue import open_queue
+from storage.work.queues import open_queue
 
 VISIBILITY: Final = 2.0
 """Seconds for which nobody else gets what a worker took and says nothing of any more."""

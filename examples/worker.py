@@ -14,7 +14,7 @@ from datetime import timedelta
 from langchain_core.language_models import BaseChatModel
 
 from storage.work.batches import Batch, get_batch
-from storage.work.queue import open_queue
+from storage.work.queues import open_queue
 from usermemory import Memory, Upkeep, Worker
 
 DATABASE = (

@@ -1,28 +1,13 @@
-"""Publishers: who is told of events in memory: Redis, a webhook, or nobody."""
+"""Publishers: which publisher is meant, by its URL: Redis, a webhook, or nobody."""
 
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
-from storage.canonical import dumps
+from memory_tools.publisher import Publisher
 from storage.errors import InvalidInput
-from storage.outbox import Event
 
 NOBODY: Final = "none"
 """What stands in the place of a URL where nobody is told."""
-
-
-class PublishFailed(Exception):
-    """The event was not delivered, so it stays in the outbox. The message holds neither a secret nor an address."""
-
-
-class Publisher(Protocol):
-    """Tells somebody of events. `memory_tools/relay.py` calls it from one thread, with one event after the other."""
-
-    def publish(self, event: Event) -> None:
-        """Return once the event was delivered; raise PublishFailed where it was not. It takes a few seconds at most."""
-
-    def close(self) -> None:
-        """Let go of connections."""
 
 
 def open_publisher(spec: str | None, secret: str | None = None) -> Publisher | None:
@@ -44,22 +29,6 @@ def open_publisher(spec: str | None, secret: str | None = None) -> Publisher | N
 
         return Webhook(spec, secret)
     raise InvalidInput("events are published to redis://..., rediss://..., a webhook at https://..., or none")
-
-
-def message(event: Event) -> str:
-    """Return the JSON text that everybody is told, as canonical as what is stored."""
-    return dumps(
-        {
-            "id": event.id,
-            "event": event.event,
-            "userId": event.user,
-            "owner": str(event.owner),
-            "organization": event.organization,
-            "changed": event.changed,
-            "version": event.version,
-            "at": event.at.isoformat(),
-        }
-    )
 
 
 def _scheme(spec: str) -> str:

@@ -6,7 +6,7 @@ ids, and reads anew.
 
 from typing import Final
 
-from memory_tools.publishers import PublishFailed, message
+from memory_tools.publisher import PublishFailed, message
 from storage.errors import InvalidInput
 from storage.outbox import Event
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from memory_tools.publishers import NOBODY, Publisher, PublishFailed, open_publisher
+from memory_tools.publisher import Publisher, PublishFailed
+from memory_tools.publishers import NOBODY, open_publisher
 from storage import outbox
 from storage.database import Database
 from storage.errors import UserMemoryError

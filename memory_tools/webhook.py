@@ -16,7 +16,7 @@ from socket import SHUT_RDWR
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from memory_tools.publishers import PublishFailed, message
+from memory_tools.publisher import PublishFailed, message
 from storage.errors import InvalidInput
 from storage.outbox import Event
 from storage.transaction import Clock, utc_now

@@ -27,7 +27,8 @@ from storage.database import Database
 from storage.directory import resolve
 from storage.identity import Identity
 from storage.work import sqs_queue
-from storage.work.queue import Delivery, Message, Queue, open_queue
+from storage.work.queue import Delivery, Message, Queue
+from storage.work.queues import open_queue
 
 ROOT = Path(__file__).parents[1]
 

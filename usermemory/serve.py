@@ -23,7 +23,8 @@ from memory_tools.buckets import PACE
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.upkeep import Upkeep
 from storage.work.eligible import INACTIVE_FOR
-from storage.work.queue import Queue, open_queue
+from storage.work.queue import Queue
+from storage.work.queues import open_queue
 
 _OWN_PATHS: Final = frozenset({"/health"})
 """Paths of the MCP app that the HTTP API answers itself."""

@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol, TypeAlias
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from storage.canonical import canonical, parse
-from storage.database import Database
 from storage.errors import InvalidInput, InvalidJson
 from storage.json_types import Json
 
@@ -28,9 +26,6 @@ BODY_LIMIT: Final = 1_000_000
 
 VISIBILITY_LIMIT: Final = 43_200
 """Seconds for which a message can be held at the most, as on SQS: 12 hours."""
-
-SQL: Final = "sql"
-"""What names the queue in the memory's own database."""
 
 Body: TypeAlias = dict[str, Json]
 """A JSON object."""
@@ -135,28 +130,6 @@ class Queue(Protocol):
 
     def close(self) -> None:
         """Let go of connections that are the queue's own. What is held stays held until it expires."""
-
-
-def open_queue(spec: str | None, database: Database, *, dead_letters: str | None = None) -> Queue:
-    """Open a queue: None or `sql` is the one in the database, the URL of an SQS queue is that one.
-
-    `dead_letters` is the URL of the SQS queue for what was given up; without it the redrive policy names one. On
-    PostgreSQL the `sql` queue takes the worker's URL; the application may only send to the person it is bound to.
-    Raises InvalidInput for another spec, for an SQS queue without dead letters or with ones that cannot be its own, and
-    where the extra `sqs` is missing.
-    """
-    if spec is None or spec == SQL:
-        from storage.work.sql_queue import SqlQueue  # noqa: PLC0415 - it implements this port
-
-        return SqlQueue(database)
-    parts = urlsplit(spec)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/"):
-        raise InvalidInput(f"a queue is {SQL!r} or the URL of an SQS queue, such as https://sqs.REGION.amazonaws.com/…")
-    try:
-        from storage.work.sqs_queue import SqsQueue  # noqa: PLC0415 - boto3 is an extra, and takes 0.3 s
-    except ImportError as error:
-        raise InvalidInput("SQS needs its client: pip install 'usermemory[sqs]'") from error
-    return SqsQueue(spec, dead_letter_url=dead_letters)
 
 
 def read_body(text: str) -> tuple[Body, str | None]:

@@ -16,7 +16,8 @@ from graphs.work.worker import Worker
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.json_types import Json
-from storage.work.queue import Message, Queue, open_queue
+from storage.work.queue import Message, Queue
+from storage.work.queues import open_queue
 from tests.http_api.calling import TOKENS, calling
 from tests.mcp_server.serving import Held
 from tests.queues import SqsServer, running_sqs

@@ -12,7 +12,7 @@ from typing import Any
 from graphs.recap import Recap, Transcript
 from graphs.work.worker import Worker
 from memory_tools.memory import Memory
-from storage.work.queue import open_queue
+from storage.work.queues import open_queue
 
 
 class Slow:

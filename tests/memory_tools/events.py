@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from memory_tools.publishers import PublishFailed
+from memory_tools.publisher import PublishFailed
 from storage import outbox
 from storage.database import Database
 from storage.outbox import Event

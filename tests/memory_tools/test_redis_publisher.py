@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from memory_tools.publishers import PublishFailed, message, open_publisher
+from memory_tools.publisher import PublishFailed, message
+from memory_tools.publishers import open_publisher
 from memory_tools.redis_publisher import CHANNEL, RedisPublisher
 from memory_tools.relay import LONGEST_PAUSE, Relay
 from storage import outbox

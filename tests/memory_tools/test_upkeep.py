@@ -34,7 +34,8 @@ from storage.transaction import Work
 from storage.work.batches import UNSENT_AFTER, Batch, get_batch, list_batches
 from storage.work.eligible import ON_ITS_WAY, Found, active_people
 from storage.work.jobs import Lease, fail, lease
-from storage.work.queue import Message, Queue, open_queue
+from storage.work.queue import Message, Queue
+from storage.work.queues import open_queue
 from storage.work.sql_queue import SqlQueue
 from storage.work.unbound import unbound
 from tests.clock import Clock

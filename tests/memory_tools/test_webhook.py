@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from memory_tools.publishers import PublishFailed, message, open_publisher
+from memory_tools.publisher import PublishFailed, message
+from memory_tools.publishers import open_publisher
 from memory_tools.relay import LONGEST_PAUSE, Relay
 from memory_tools.webhook import SHORTEST_SECRET, Webhook, sign, verify_signature
 from storage import outbox

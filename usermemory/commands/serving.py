@@ -18,7 +18,7 @@ from memory_tools.hosts import is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput, NoIdentity, UnsafeRole
 from storage.work.batches import list_batches
-from storage.work.queue import open_queue
+from storage.work.queues import open_queue
 from usermemory.commands.options import bound, default_database
 from usermemory.commands.stopping import end_at_sigterm
 from usermemory.commands.tokens import TOKENS, verifiers_of

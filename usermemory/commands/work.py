@@ -15,7 +15,8 @@ from storage.errors import UnsafeRole
 from storage.settings import DatabaseSettings
 from storage.work.batches import list_batches
 from storage.work.eligible import INACTIVE_FOR
-from storage.work.queue import Queue, open_queue
+from storage.work.queue import Queue
+from storage.work.queues import open_queue
 from storage.work.sql_queue import SqlQueue
 from usermemory.commands.durations import Duration
 from usermemory.commands.options import default_database, json_option

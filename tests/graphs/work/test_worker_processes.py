@@ -18,7 +18,8 @@ from storage.database import Database
 from storage.json_types import Document
 from storage.work.batches import get_batch
 from storage.work.jobs import Lease, get_job, lease
-from storage.work.queue import Queue, open_queue
+from storage.work.queue import Queue
+from storage.work.queues import open_queue
 from tests.graphs.workers import RECAP, conversation_id
 from tests.mcp_server.wire import ROOT, environment
 from tests.queues import SqsServer, running_sqs

@@ -12,7 +12,8 @@ import pytest
 
 from storage.database import Database
 from storage.errors import InvalidInput, InvalidJson, NotFound, TooLarge
-from storage.work.queue import BODY_LIMIT, VISIBILITY_LIMIT, Delivery, Message, Queue, open_queue
+from storage.work.queue import BODY_LIMIT, VISIBILITY_LIMIT, Delivery, Message, Queue
+from storage.work.queues import open_queue
 from tests.conftest import wipe
 from tests.queues import Consumer, Handled, Place, SqsServer, numbered, numbers, running_sqs
 

@@ -13,7 +13,8 @@ import pytest
 from storage.database import Database
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.work import sqs_client
-from storage.work.queue import Message, Queue, open_queue
+from storage.work.queue import Message, Queue
+from storage.work.queues import open_queue
 from storage.work.sqs_client import REQUEST_LIMIT, region_of
 from storage.work.sqs_queue import SqsQueue
 from tests.queues import REGION, SqsServer, numbered, numbers, running_sqs
