@@ -319,8 +319,7 @@ def test_there_is_no_other_batch(clocked_worker: Database) -> None:
         get_batch(clocked_worker, UUID(int=0))
 
 
-def test_the_application_opens_none(database: Database, clocked: Database, ada: UUID) -> None:
-    if not database.on_postgresql:
-        pytest.skip("on SQLite there is one role")
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role
+def test_the_application_opens_none(clocked: Database, ada: UUID) -> None:
     with pytest.raises(UnsafeRole):
         open_batch(clocked, "daily", [Found(ada, ada, "default")])

@@ -239,8 +239,7 @@ def test_whoever_is_erased_is_found_no_more(clocked_worker: Database, ada: UUID,
     assert conversation_found(clocked_worker, uuid4()) is None
 
 
-def test_the_application_finds_nobodys_conversations(database: Database, clocked: Database, ada: UUID) -> None:
-    if not database.on_postgresql:
-        pytest.skip("on SQLite there is one role")
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role
+def test_the_application_finds_nobodys_conversations(clocked: Database, ada: UUID) -> None:
     with pytest.raises(UnsafeRole):
         ended_conversations(clocked, inactive_for=TWO_HOURS)

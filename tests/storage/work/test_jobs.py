@@ -416,9 +416,8 @@ def test_a_person_erased_while_somebody_works_has_no_job_to_end(clocked_worker: 
     assert not extend(clocked_worker, held, 60)
 
 
-def test_the_application_takes_no_jobs(database: Database, clocked: Database, person: Found) -> None:
-    if not database.on_postgresql:
-        pytest.skip("on SQLite there is one role")
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role
+def test_the_application_takes_no_jobs(clocked: Database, person: Found) -> None:
     asked: list[Callable[[], object]] = [
         lambda: lease(clocked, "person", person.id, seconds=60),
         lambda: due_retries(clocked),
