@@ -16,12 +16,12 @@ COPY usermemory ./usermemory
 RUN /opt/usermemory/bin/pip install --no-cache-dir ".[${EXTRAS}]" ${PACKAGES}
 
 FROM python:3.13-slim
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin usermemory
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/usermemory --shell /usr/sbin/nologin usermemory
 COPY --from=build /opt/usermemory /opt/usermemory
 ENV PATH=/opt/usermemory/bin:$PATH PYTHONUNBUFFERED=1
 # By number, so that an orchestrator can tell that it is not root.
 USER 10001
-WORKDIR /home/usermemory
+WORKDIR /var/lib/usermemory
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # Of `serve` on its port; a container that runs another command says so itself (compose.yaml).

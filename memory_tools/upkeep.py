@@ -29,13 +29,13 @@ from storage.work.batches import (
     last_daily,
     mark_sent,
     mark_unsent,
-    open_batch,
     settle_batches,
     unsent,
     waiting_subjects,
 )
 from storage.work.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
 from storage.work.jobs import Due, JobKind, due_retries, put_back
+from storage.work.opening import open_batch
 from storage.work.queue import Message, Queue
 from storage.work.sql_queue import SqlQueue
 

@@ -1,25 +1,20 @@
 """Batches: jobs that were begun together, and what became of them in sums."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
-from uuid_utils.compat import uuid7
 
 from storage.database import Database
-from storage.dialect import InsertIfNew, insert_if_new
 from storage.errors import IdempotencyKeyReused, InvalidInput, NotFound
-from storage.moment import checked_moment
 from storage.names import check_name
 from storage.page import Page, page_size
 from storage.tables import batches, jobs, owners
 from storage.work.eligible import Found
-from storage.work.job_store import ENDED, JobKind, count, sum_of_ended
-from storage.work.unbound import unbound
+from storage.work.job_store import ENDED, JobKind, sum_of_ended
 
 BatchKind: TypeAlias = Literal["conversations", "daily"]
 
@@ -31,12 +26,6 @@ UNSENT_AFTER: Final = timedelta(minutes=1)
 
 SENDING_TEN: Final = timedelta(milliseconds=100)
 """How much longer for each ten of its jobs: so many messages SQS takes in a request."""
-
-_AT_ONCE: Final = 1_000
-"""Jobs named by one statement."""
-
-Send: TypeAlias = Callable[[sa.Connection, Sequence[Found]], None]
-"""Sends the messages of a batch in the transaction that opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,52 +65,6 @@ class Batch:
         return self.total - sum(ended)
 
 
-def open_batch(
-    database: Database,
-    kind: BatchKind,
-    subjects: Sequence[Found],
-    *,
-    due_at: datetime | None = None,
-    organization: str | None = None,
-    idempotency_key: str | None = None,
-    found_at: datetime | None = None,
-    send: Send | None = None,
-) -> Batch | None:
-    """Open a batch with one waiting job for each subject, all in one transaction; `send` is called in it.
-
-    A job that waited for an earlier batch goes over to this one, where its attempts still count, and counts as skipped
-    in the earlier one. One that a worker is busy with stays where it is; so does a conversation's that another batch
-    has taken since `found_at`, when these subjects were looked for.
-
-    Returns None where the due time or the key was claimed before, and where a batch of conversations would have no
-    job; a daily one without any is finished at once.
-
-    Raises Erased where one of the people is gone: look again for who there is. On PostgreSQL it needs the worker's URL.
-    """
-    batch_id, now = uuid7(), database.clock()
-    row = {
-        "id": batch_id,
-        "kind": kind,
-        "organization_id": organization,
-        "due_at": None if due_at is None else checked_moment(due_at),
-        "idempotency_key": _kept_key(kind, organization, idempotency_key),
-        "created_at": now,
-    }
-    with unbound(database) as connection:
-        if not insert_if_new(connection.execute, batches, row):
-            return None
-        taken = _take_up(connection, batch_id, JOB_KINDS[kind], subjects, now, found_at)
-        if not taken and kind == "conversations":
-            connection.execute(sa.delete(batches).where(batches.c.id == batch_id))
-            return None
-        if send is not None and taken:
-            send(connection, taken)
-        sent_at = now if send is not None or not taken else None
-        values = {"total": len(taken), "sent_at": sent_at, "finished_at": None if taken else now}
-        connection.execute(sa.update(batches).where(batches.c.id == batch_id).values(values))
-        return _read(connection, batch_id)
-
-
 def earlier_batch(
     database: Database, kind: BatchKind, idempotency_key: str, *, organization: str | None, due_at: datetime | None
 ) -> Batch | None:
@@ -129,7 +72,7 @@ def earlier_batch(
 
     Raises IdempotencyKeyReused where it was opened for another due time.
     """
-    key = _kept_key(kind, organization, idempotency_key)
+    key = kept_key(kind, organization, idempotency_key)
     with database.connection() as connection:
         row = connection.execute(sa.select(batches).where(batches.c.idempotency_key == key)).one_or_none()
     if row is not None and row.due_at != due_at:
@@ -174,7 +117,7 @@ def waiting_subjects(database: Database, batch_id: UUID) -> list[Found]:
 def get_batch(database: Database, batch_id: UUID) -> Batch:
     """Return a batch; raises NotFound where there is no such batch. On PostgreSQL it needs the worker's URL."""
     with database.connection() as connection:
-        return _read(connection, batch_id)
+        return read_batch(connection, batch_id)
 
 
 def last_daily(database: Database, organization: str | None, *, before: datetime) -> datetime | None:
@@ -217,75 +160,13 @@ def settle_batches(database: Database) -> None:
             connection.execute(sa.update(batches).where(over).values(values))
 
 
-def _take_up(
-    connection: sa.Connection,
-    batch_id: UUID,
-    kind: JobKind,
-    subjects: Sequence[Found],
-    now: datetime,
-    found_at: datetime | None,
-) -> list[Found]:
-    """Let the jobs belong to the batch, and return the subjects of those that do now."""
-    overtaken: Counter[UUID] = Counter()
-    taken: list[Found] = []
-    common = {"kind": kind, "batch_id": batch_id, "state": "waiting", "created_at": now, "updated_at": now}
-    ordered = sorted({each.id: each for each in subjects}.values(), key=lambda each: each.id)  # as everybody locks
-    for some in _chunks(ordered):
-        new = [common | {"subject_id": each.id, "owner_id": each.owner} for each in some]
-        connection.execute(InsertIfNew(jobs), new)
-        these = sa.select(jobs).where(jobs.c.kind == kind, jobs.c.subject_id.in_([each.id for each in some]))
-        rows = {row.subject_id: row for row in connection.execute(these.order_by(jobs.c.subject_id).with_for_update())}
-        since = found_at if kind == "conversation" else None
-        there = [each for each in some if each.id in rows]  # an erasure may have come in between
-        ours = [each for each in there if not _stays(rows[each.id], batch_id, now, since)]
-        earlier = [rows[each.id] for each in ours if rows[each.id].batch_id != batch_id]
-        overtaken.update(row.batch_id for row in earlier if row.state == "waiting" and row.batch_id is not None)
-        again = sa.and_(jobs.c.kind == kind, jobs.c.subject_id.in_([row.subject_id for row in earlier]))
-        connection.execute(sa.update(jobs).where(again).values(_anew(batch_id, now)))
-        taken += ours
-    for earlier_id in sorted(overtaken):
-        count(connection.execute, earlier_id, now, {"skipped": overtaken[earlier_id]})
-    return taken
-
-
-def _stays(job: Any, batch_id: UUID, now: datetime, found_at: datetime | None) -> bool:
-    """Whether a job is left to those who have it."""
-    if job.batch_id == batch_id or job.state != "waiting":
-        return False
-    leased = job.leased_until is not None and job.leased_until > now
-    return leased or (found_at is not None and job.created_at >= found_at)
-
-
-def _anew(batch_id: UUID | None, now: datetime) -> dict[str, Any]:
-    """Return a job as it begins again. What was tried in vain, or began and never ended, still counts."""
-    in_vain = jobs.c.attempts + sa.case((jobs.c.lease_token.is_(None), 0), else_=1)
-    return {
-        "batch_id": batch_id,
-        "state": "waiting",
-        "outcome": None,
-        "attempts": sa.case((jobs.c.state == "waiting", in_vain), else_=0),
-        "next_attempt_at": None,
-        "lease_token": None,
-        "leased_until": None,
-        "error": None,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "created_at": now,
-        "updated_at": now,
-    }
-
-
-def _chunks(subjects: Sequence[Found]) -> Iterator[Sequence[Found]]:
-    for start in range(0, len(subjects), _AT_ONCE):
-        yield subjects[start : start + _AT_ONCE]
-
-
-def _kept_key(kind: BatchKind, organization: str | None, key: str | None) -> str | None:
+def kept_key(kind: BatchKind, organization: str | None, key: str | None) -> str | None:
     """Return the key as it is kept: two organizations, or two kinds of batches, may use the same."""
     return None if key is None else "\n".join((kind, organization or "", check_name(key, "idempotency key")))
 
 
-def _read(connection: sa.Connection, batch_id: UUID) -> Batch:
+def read_batch(connection: sa.Connection, batch_id: UUID) -> Batch:
+    """Return the batch as a transaction sees it; raises NotFound where there is none."""
     row = connection.execute(sa.select(batches).where(batches.c.id == batch_id)).one_or_none()
     if row is None:
         raise NotFound("there is no such batch")

@@ -4,6 +4,7 @@ import pytest
 
 from memory_tools.memory import Memory
 from storage.database import Database
+from tests.memories import memory_over
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +17,10 @@ def open_memory() -> Iterator[Memory]:
 @pytest.fixture
 def memory(database: Database) -> Iterator[Memory]:
     """An open memory on an empty database, once on each."""
-    opened = Memory(database, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(database, "http")
 
 
 @pytest.fixture
 def operator_memory(operators_database: Database) -> Iterator[Memory]:
     """The same memory as an operator opens it: by the worker's URL."""
-    opened = Memory(operators_database, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(operators_database, "http")

@@ -22,6 +22,7 @@ from storage.work.leases import lease
 from storage.work.sql_queue import SqlQueue
 from tests.clock import Clock
 from tests.http_api.calling import app_of, calling, code
+from tests.memories import memory_over
 
 JOBS: Final = "a token of the jobs"
 TRIGGER: Final = "/tasks/trigger-memory-generation"
@@ -31,16 +32,12 @@ NOTHING: Final = {"status": "ok", "enqueued": 0, "batch": None}
 
 @pytest.fixture
 def memory(clocked: Database) -> Iterator[Memory]:
-    opened = Memory(clocked, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(clocked, "http")
 
 
 @pytest.fixture
 def operator_memory(clocked_worker: Database) -> Iterator[Memory]:
-    opened = Memory(clocked_worker, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(clocked_worker, "http")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from mcp.server import MCPServer
 from mcp_server import create_server
 from memory_tools.memory import Memory, UserMemory
 from storage.database import Database
+from tests.memories import memory_over
 
 ERAS = ("legacy", "2026-07-28")
 """The revisions of the protocol that begin with a handshake, and the one that has none."""
@@ -32,9 +33,7 @@ def open_memory() -> Iterator[Memory]:
 @pytest.fixture
 def memory(database: Database) -> Iterator[Memory]:
     """An open memory on an empty database, once on each."""
-    opened = Memory(database, through="mcp")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(database, "mcp")
 
 
 @pytest.fixture

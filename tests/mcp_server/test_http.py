@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,48 +21,15 @@ from storage.database import Database
 from tests.mcp_server.conftest import ERAS
 from tests.mcp_server.issuer import ISSUER, RESOURCE, issuing
 from tests.mcp_server.serving import MODERN, Caller, bearer, connected, request, texts
+from tests.usermemory.serving import START_LIMIT, Running, started
 from usermemory.commands import main
-
-START_LIMIT: Final = 60.0
-"""Seconds in which the command must have begun to listen, or ended."""
-
-
-@dataclass
-class Running:
-    """A server as a process of its own."""
-
-    process: subprocess.Popen[str]
-    url: str
-    stderr: str
-    """What it said until it began to listen, and once it has ended all that it said."""
-
-    def end(self, by: int = signal.SIGTERM) -> int:
-        """Ask it to stop and return how it ended."""
-        self.process.send_signal(by)
-        return self.process.wait(START_LIMIT)
 
 
 @contextmanager
 def running(database: str, *options: str) -> Iterator[Running]:
     """Start `usermemory mcp --http` on a free port, as a shell does."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("USERMEMORY_")}
-    command = [sys.executable, "-m", "usermemory", "mcp", "--http", "--port", "0", "--database", database, *options]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stderr is not None
-        assert process.stdout is not None
-        first = process.stderr.readline()
-        said = re.fullmatch(r"Listening on (http://\S+)\n", first)
-        assert said is not None, first + process.stderr.read()
-        server = Running(process, said[1], first)
-        try:
-            yield server
-        finally:
-            if process.poll() is None:
-                server.end()
-            server.stderr += process.stderr.read()
-            assert process.stdout.read() == ""
+    with started(["mcp", "--http", "--database", database, *options]) as server:
+        yield server
 
 
 @pytest.fixture

@@ -574,7 +574,7 @@ def test_on_the_sql_queue_a_batch_is_there_with_its_message_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("storage.work.batches._read", crash)  # the last step before the commit
+        patch.setattr("storage.work.opening.read_batch", crash)  # the last step before the commit
         with pytest.raises(KeyboardInterrupt):
             Upkeep(memory, queue).conversations_ended()
     assert taken(queue) == []

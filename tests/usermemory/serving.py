@@ -1,4 +1,4 @@
-"""Serving: `usermemory serve` as a process of its own on a free port of this machine."""
+"""Serving: commands that listen, as processes of their own on a free port of this machine."""
 
 import os
 import re
@@ -22,7 +22,7 @@ class Running:
 
     process: "subprocess.Popen[str]"
     url: str
-    """Where it listens: `http://address:port`."""
+    """Where it listens: `http://address:port`, and perhaps a path."""
 
     stderr: str
     """What it said until it began to listen, and once it has ended all that it said."""
@@ -40,10 +40,16 @@ class Running:
 
 @contextmanager
 def running(database: str, *options: str, **variables: str) -> Iterator[Running]:
-    """Start the command on a free port, as a shell does that has set these variables."""
-    command = [sys.executable, "-m", "usermemory", "serve", "--port", "0", "--database", database, *options]
+    """Start `usermemory serve` on a free port, as a shell does that has set these variables."""
+    with started(["serve", "--database", database, *options], **variables) as server:
+        yield server
+
+
+@contextmanager
+def started(words: list[str], **variables: str) -> Iterator[Running]:
+    """Start a command that listens, on a free port; it ends with the block, and says nothing on stdout."""
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "usermemory", *words, "--port", "0"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,7 +59,7 @@ def running(database: str, *options: str, **variables: str) -> Iterator[Running]
         assert process.stderr is not None
         assert process.stdout is not None
         first = process.stderr.readline()
-        said = re.fullmatch(r"Listening on (http://\S+) .*\n", first)
+        said = re.fullmatch(r"Listening on (http://\S+).*\n", first)
         assert said is not None, first + process.stderr.read()
         server = Running(process, said[1], first)
         try:

@@ -18,6 +18,7 @@ from storage.identity import Identity
 from tests.http_api.calling import TOKENS, UNPACED, calling, code
 from tests.mcp_server.conftest import ERAS
 from tests.mcp_server.serving import Held, bearer, connected, served
+from tests.memories import memory_over
 from usermemory.serve import create_service
 
 JOBS: Final = "a-token-of-the-jobs"
@@ -28,16 +29,12 @@ NAMED: Final = {"namespace": "prefs", "key": "tone"}
 
 @pytest.fixture
 def memory(database: Database) -> Iterator[Memory]:
-    opened = Memory(database, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(database, "http")
 
 
 @pytest.fixture
 def operators(operators_database: Database) -> Iterator[Memory]:
-    opened = Memory(operators_database, through="http")
-    yield opened
-    opened.threads.close()
+    yield from memory_over(operators_database, "http")
 
 
 def service(memory: Memory, **options: Any) -> FastAPI:

@@ -21,13 +21,13 @@ from storage.work.batches import (
     get_batch,
     list_batches,
     mark_sent,
-    open_batch,
     settle_batches,
     unsent,
     waiting_subjects,
 )
 from storage.work.eligible import Found
 from storage.work.jobs import Lease, Outcome, fail, get_job, lease
+from storage.work.opening import open_batch
 from tests.clock import Clock
 from tests.contents import Contents
 

@@ -13,9 +13,9 @@ from storage.errors import UnsafeRole
 from storage.identity import Identity
 from storage.provenance import by_user
 from storage.tables import owners
-from storage.work.batches import open_batch
 from storage.work.eligible import LEFT_ALONE, ON_ITS_WAY, Found, active_people, conversation_found, ended_conversations
 from storage.work.jobs import Lease, NotEligible, extend, fail, lease, retry
+from storage.work.opening import open_batch
 from tests.clock import Clock
 
 TWO_HOURS = timedelta(hours=2)

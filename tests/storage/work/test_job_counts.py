@@ -6,10 +6,10 @@ import pytest
 
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.work.batches import open_batch
 from storage.work.eligible import Found, active_people
 from storage.work.job_counts import JobCounts, count_jobs, is_untouched
 from storage.work.jobs import Lease, fail, lease
+from storage.work.opening import open_batch
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from storage.errors import InvalidInput, NotFound, UnsafeRole
 from storage.identity import Identity
 from storage.provenance import TokenUsage, by_user
 from storage.tables import owners
-from storage.work.batches import Batch, get_batch, open_batch
+from storage.work.batches import Batch, get_batch
 from storage.work.eligible import ON_ITS_WAY, Found
 from storage.work.jobs import (
     FIRST_PAUSE,
@@ -36,6 +36,7 @@ from storage.work.jobs import (
     put_back,
     retry,
 )
+from storage.work.opening import open_batch
 from tests.clock import Clock
 
 WEEK = 604_800
