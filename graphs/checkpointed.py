@@ -4,25 +4,23 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from graphs.spoken import SPOKEN
-from graphs.transcript import conversation_name, transcript
+from graphs.spoken import SPOKEN, readable, spoken
+from graphs.transcript import conversation_name
+from graphs.turn import is_summary
 from memory_tools.caller import caller, phone_said
 from memory_tools.context import USER
 from memory_tools.host_conversations import HostConversation
 from memory_tools.run import AUTHENTICATED
-from storage.canonical import canonical
 from storage.conversations import NewMessage
 from storage.errors import InvalidIdentity, InvalidInput, NoIdentity
 from storage.identity import Identity
-from storage.limits import MESSAGE_LIMIT
 from storage.moment import checked_moment
 
 CHANNEL: Final = "messages"
@@ -36,8 +34,6 @@ LATE: Final = timedelta(minutes=10)
 
 _NEWEST_FIRST: Final = ("langgraph.checkpoint.sqlite", "langgraph.checkpoint.postgres")
 """Where the savers are defined that list the checkpoints of all threads by id, newest first."""
-
-_NO_ID: Final = "place"
 
 _log = logging.getLogger(__name__)
 
@@ -246,30 +242,9 @@ def _listed(found: CheckpointTuple, messages: object) -> Sequence[Any]:
 
 
 def _spoken(messages: Sequence[Any]) -> list[NewMessage]:
-    """Return what was said, each message under the id that `graphs.spoken` would keep it under."""
-    said = [message for each in messages if (message := _readable(each)) is not None and not _is_summary(message)]
-    while said and isinstance(said[-1], AIMessage) and not said[-1].content:
-        said.pop()  # what a tool's call cost is counted with the answer that is still to come
-    return [
-        _known_as(place, message) for place, message in enumerate(transcript(said, _NO_ID)) if message.role in SPOKEN
-    ]
+    """Return what was said, under the ids that a call with memory keeps it under."""
+    return spoken(readable([each for each in messages if not _is_summary(each)]), SPOKEN)
 
 
-def _readable(message: Any) -> BaseMessage | None:
-    """Return a message, also one that another reducer than LangGraph's left as it came; None for what is none."""
-    try:
-        return message if isinstance(message, BaseMessage) else convert_to_messages([message])[0]
-    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError):
-        _log.warning("a message of a thread cannot be read and is left out (%s)", type(message).__name__)
-        return None
-
-
-def _is_summary(message: BaseMessage) -> bool:
-    return message.additional_kwargs.get("lc_source") == "summarization"
-
-
-def _known_as(place: int, message: NewMessage) -> NewMessage:
-    if message.external_id != f"{_NO_ID}:{place}":
-        return message
-    said = canonical([message.role, message.content], limit=2 * MESSAGE_LIMIT)
-    return replace(message, external_id=f"{place}-{sha256(said.encode()).hexdigest()[:32]}")
+def _is_summary(message: Any) -> bool:
+    return isinstance(message, BaseMessage) and is_summary(message)

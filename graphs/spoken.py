@@ -40,12 +40,12 @@ def keep_spoken(stores: Stores, conversation: str, messages: Sequence[Any], role
     message is left out, and the log says so. Raises InvalidInput where nothing is one, or `messages` is no list.
     """
     stores.conversations.lock()  # whoever hands over the same call at the same time sees what the first one kept
-    spoken = _spoken(_readable(messages), roles)
+    said = spoken(readable(messages), roles)
     call = _last_call(_kept(stores, conversation), stores.now)
-    alike = all((old.role, old.content) == (new.role, new.content) for old, new in zip(call, spoken, strict=False))
-    if alike and len(spoken) >= len(call):  # a shorter one is no transcript of all that was said
-        spoken = spoken[len(call) :]
-    return len(stores.conversations.append(conversation, spoken))
+    alike = all((old.role, old.content) == (new.role, new.content) for old, new in zip(call, said, strict=False))
+    if alike and len(said) >= len(call):  # a shorter one is no transcript of all that was said
+        said = said[len(call) :]
+    return len(stores.conversations.append(conversation, said))
 
 
 def _kept(stores: Stores, conversation: str) -> list[Message]:
@@ -70,9 +70,12 @@ def _last_call(kept: Sequence[Message], now: datetime) -> Sequence[Message]:
     return kept[begun:]
 
 
-def _spoken(messages: Sequence[BaseMessage | NewMessage], roles: Collection[str]) -> list[NewMessage]:
-    """Return the messages of `roles`; what the others cost is counted with the next one."""
-    spoken: list[NewMessage] = []
+def spoken(messages: Sequence[BaseMessage | NewMessage], roles: Collection[str]) -> list[NewMessage]:
+    """Return the messages of `roles` as they are kept; what the others cost is counted with the next one.
+
+    One without an id that lasts is known by its place and what it says.
+    """
+    found: list[NewMessage] = []
     spent = 0
     for place, message in enumerate(transcript(messages, _NO_ID)):
         spent += message.tokens
@@ -81,13 +84,16 @@ def _spoken(messages: Sequence[BaseMessage | NewMessage], roles: Collection[str]
             if known_as == f"{_NO_ID}:{place}":
                 said = canonical([message.role, message.content], limit=2 * MESSAGE_LIMIT)
                 known_as = f"{place}-{sha256(said.encode()).hexdigest()[:32]}"
-            spoken.append(replace(message, external_id=known_as, tokens=min(spent, TOKEN_LIMIT)))
+            found.append(replace(message, external_id=known_as, tokens=min(spent, TOKEN_LIMIT)))
             spent = 0
-    return spoken
+    return found
 
 
-def _readable(messages: Sequence[Any]) -> list[BaseMessage | NewMessage]:
-    """Return the messages that a transcript reads, up to the last one that says something."""
+def readable(messages: Sequence[Any]) -> list[BaseMessage | NewMessage]:
+    """Return the messages that a transcript reads, up to the last one that says something.
+
+    What is no message is left out, and the log says so. Raises InvalidInput where nothing is one, or it is no list.
+    """
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes | bytearray):
         raise InvalidInput(f"the messages of a call are a list, not {type(messages).__name__}")
     found: list[BaseMessage | NewMessage] = []

@@ -58,8 +58,9 @@ def _is_answer(message: BaseMessage) -> bool:
 
 def _said(messages: Sequence[Any]) -> tuple[AnyMessage, ...]:
     """Return the messages without instructions, and without summaries that a middleware put in the place of others."""
-    return tuple(message for message in messages if message.type != "system" and not _is_summary(message))
+    return tuple(message for message in messages if message.type != "system" and not is_summary(message))
 
 
-def _is_summary(message: BaseMessage) -> bool:
+def is_summary(message: BaseMessage) -> bool:
+    """Tell whether LangChain's summarization wrote it, in the place of what was said."""
     return message.additional_kwargs.get("lc_source") == "summarization"
