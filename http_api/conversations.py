@@ -28,9 +28,8 @@ from storage.conversation_memories import ConversationMemory
 from storage.errors import NotFound
 from storage.json_types import Json
 from storage.limits import PAGE_LIMIT
-from storage.messages import NewMessage
-from storage.work.batches import list_batches
 from storage.work.eligible import conversation_found
+from storage.work.unbound import require_workers_role
 
 MESSAGES_AT_ONCE: Final = 1_000
 """Messages of a conversation in one answer at the most."""
@@ -192,7 +191,7 @@ def _whose(request: Request) -> Callable[[Asker, Any], UserMemory]:
         operators = door.operator_memory
         found = conversation_found(operators.database, ask.conversation_id)
         if found is None and operators is door.memory:
-            list_batches(operators.database, limit=1)  # the application's URL sees nobody's, and is refused here
+            require_workers_role(operators.database)  # the application's URL sees nobody's
         if found is None or found.organization != asker.organization:
             raise NotFound("there is no such conversation")
         return asker.owned(operators.of_owner(found.owner, found.organization), Scope.OPERATE)
@@ -202,14 +201,14 @@ def _whose(request: Request) -> Callable[[Asker, Any], UserMemory]:
 
 def _begun(person: UserMemory, ask: NewConversation) -> Json:
     with person.begin() as stores:
-        stores.conversations.append(ask.name, _new(ask.messages))
+        stores.conversations.append(ask.name, [said.as_message() for said in ask.messages])
         return _summary(as_json(stores.conversations.by_name(ask.name)))
 
 
 def _continued(person: UserMemory, ask: MoreMessages) -> Json:
     with person.begin() as stores:
         name = stores.conversations.by_id(ask.conversation_id).name
-        stores.conversations.append(name, _new(ask.messages))
+        stores.conversations.append(name, [said.as_message() for said in ask.messages])
         return _summary(as_json(stores.conversations.by_name(name)))  # in which a merged person's goes on
 
 
@@ -265,7 +264,3 @@ def _summary(conversation: Json) -> Json:
 
 def _without(members: Json, name: str) -> Json:
     return {each: value for each, value in members.items() if each != name}
-
-
-def _new(messages: list[Said]) -> list[NewMessage]:
-    return [NewMessage(said.role, said.content, said.said_at, said.external_id, said.metadata) for said in messages]

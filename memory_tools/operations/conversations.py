@@ -25,6 +25,10 @@ class Said(Input):
         dict[str, Any], Field(description="Anything the host wants kept with it.", default_factory=dict)
     ]
 
+    def as_message(self) -> NewMessage:
+        """Return the message on its way in."""
+        return NewMessage(self.role, self.content, self.said_at, self.external_id, self.metadata)
+
 
 class Transcript(Input):
     """Messages of one conversation, in order."""
@@ -56,10 +60,7 @@ class ConversationsWanted(Input):
 )
 def append_messages(memory: UserMemory, ask: Transcript) -> tuple[Message, ...]:
     """Keep messages of a conversation and return those that were new. Use it while or after people talk."""
-    return memory.conversations.append(
-        ask.conversation,
-        [NewMessage(said.role, said.content, said.said_at, said.external_id, said.metadata) for said in ask.messages],
-    )
+    return memory.conversations.append(ask.conversation, [said.as_message() for said in ask.messages])
 
 
 @operation(

@@ -1,4 +1,4 @@
-"""Unbound: one transaction in which nobody is bound, for the directory's ids, counters and times."""
+"""Unbound: transactions in which nobody is bound, for the directory's ids, counters and times."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from storage.database import Database
 from storage.dialect import begin_to_write, is_lost, require_whole, roll_back
+from storage.tables import batches
 
 
 @contextmanager
@@ -29,3 +30,9 @@ def unbound(database: Database) -> Generator[sa.Connection]:
             if is_lost(driver):
                 connection.invalidate()
             raise
+
+
+def require_workers_role(database: Database) -> None:
+    """Raise UnsafeRole where the URL is not one that works for everybody: on PostgreSQL, the application's."""
+    with database.connection() as connection:
+        connection.execute(sa.select(batches.c.id).limit(1))

@@ -17,8 +17,8 @@ from mcp_server.listening import serve_http
 from memory_tools.hosts import is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput, NoIdentity, UnsafeRole
-from storage.work.batches import list_batches
 from storage.work.queues import open_queue
+from storage.work.unbound import require_workers_role
 from usermemory.commands.options import bound, default_database
 from usermemory.commands.stopping import end_at_sigterm
 from usermemory.commands.tokens import TOKENS, verifiers_of
@@ -111,7 +111,7 @@ def _operators(memory: Memory, url: str | None) -> Generator[Memory]:
         return
     with Memory.open(url, through="http", default_region=memory.default_region) as operators:
         try:
-            list_batches(operators.database, limit=1)
+            require_workers_role(operators.database)
         except UnsafeRole:
             raise UnsafeRole("--worker-database is the application's URL: operators need the worker's") from None
         yield operators

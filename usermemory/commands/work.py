@@ -13,11 +13,11 @@ from memory_tools.memory import Memory
 from memory_tools.upkeep import Upkeep
 from storage.errors import UnsafeRole
 from storage.settings import DatabaseSettings
-from storage.work.batches import list_batches
 from storage.work.eligible import INACTIVE_FOR
 from storage.work.queue import Queue
 from storage.work.queues import open_queue
 from storage.work.sql_queue import SqlQueue
+from storage.work.unbound import require_workers_role
 from usermemory.commands.durations import Duration
 from usermemory.commands.options import default_database, json_option
 from usermemory.commands.screen import Screen
@@ -128,7 +128,7 @@ def _opened(
 ) -> Generator[Work]:
     with Memory.open(url, settings=settings, through="worker") as memory:
         try:
-            list_batches(memory.database, limit=1)
+            require_workers_role(memory.database)
         except UnsafeRole:
             raise UnsafeRole(APPLICATIONS_URL) from None
         opened = open_queue(queue, memory.database, dead_letters=dead_letters)
