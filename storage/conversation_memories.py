@@ -11,9 +11,8 @@ from storage.canonical import canonical, loads
 from storage.dialect import insert_if_new
 from storage.errors import InvalidInput, InvalidJson, NotFound
 from storage.json_types import Json
-from storage.moment import checked_moment
 from storage.names import check_name
-from storage.page import Page, page_size
+from storage.page import Page, page_size, place_of, read_place
 from storage.provenance import Provenance, provenance_text
 from storage.tables import conversation_memories, conversations
 from storage.transaction import Work
@@ -96,12 +95,12 @@ class ConversationMemoryStore:
         changed_at, place = conversation_memories.c.updated_at, conversation_memories.c.conversation_id
         wanted = self._selected()
         if after is not None:
-            moment, last = _end_of_page(after)
+            moment, last = read_place(after)
             wanted = wanted.where(sa.or_(changed_at < moment, sa.and_(changed_at == moment, place > last)))
         rows = self._work.execute(wanted.order_by(changed_at.desc(), place).limit(page_size(limit) + 1)).all()
         found = tuple(map(_memory, rows[:limit]))
         end = found[-1] if len(rows) > limit else None
-        return Page(found, f"{end.updated_at.isoformat()} {end.id}" if end else None)
+        return Page(found, place_of(end.updated_at, end.id) if end else None)
 
     def _selected(self) -> sa.Select[Any]:
         mine = (
@@ -141,15 +140,6 @@ def _checked_count(message_count: int, there: int) -> int:
     if type(message_count) is not int or not 0 < message_count <= there:
         raise InvalidInput(f"the conversation has {there} messages, so its memory is made of 1 to {there}")
     return message_count
-
-
-def _end_of_page(after: str) -> tuple[datetime, UUID]:
-    """Return where a page of conversation memories ended."""
-    try:
-        moment, _, last = after.partition(" ")
-        return checked_moment(datetime.fromisoformat(moment)), UUID(last)
-    except ValueError:
-        raise InvalidInput("`after` is not what a page gave as its `next`") from None
 
 
 def _memory(row: Any) -> ConversationMemory:

@@ -11,11 +11,10 @@ from uuid_utils.compat import uuid7
 
 from storage.canonical import INTEGER_LIMIT
 from storage.dialect import insert_if_new
-from storage.errors import InvalidInput, NotFound
+from storage.errors import NotFound
 from storage.messages import ROLES, TOKEN_LIMIT, Message, NewMessage, message_of, message_row
-from storage.moment import checked_moment
 from storage.names import check_name
-from storage.page import Page, page_size
+from storage.page import Page, page_size, place_of, read_place
 from storage.tables import conversations, messages, owners
 from storage.transaction import Work
 
@@ -138,14 +137,14 @@ class ConversationStore:
         """Return the conversations, those with the newest message first; `after` is the `next` of the page before."""
         wanted = sa.select(conversations).where(conversations.c.owner_id.in_(self._work.owners))
         if after is not None:
-            moment, last = _end_of_page(after)
+            moment, last = read_place(after)
             same_moment = sa.and_(conversations.c.updated_at == moment, conversations.c.id > last)
             wanted = wanted.where(sa.or_(conversations.c.updated_at < moment, same_moment))
         ordered = wanted.order_by(conversations.c.updated_at.desc(), conversations.c.id)
         rows = self._work.execute(ordered.limit(page_size(limit) + 1)).all()
         found = tuple(map(_conversation, rows[:limit]))
         end = rows[limit - 1] if len(rows) > limit else None
-        return Page(found, f"{end.updated_at.isoformat()} {end.id}" if end else None)
+        return Page(found, place_of(end.updated_at, end.id) if end else None)
 
     def totals(self) -> Totals:
         """Return what all conversations come to, merged branches included; zeros and None for nobody."""
@@ -240,15 +239,6 @@ def _conversation(row: Any) -> Conversation:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-
-
-def _end_of_page(after: str) -> tuple[datetime, UUID]:
-    """Return where a page of conversations ended."""
-    try:
-        moment, _, last = after.partition(" ")
-        return checked_moment(datetime.fromisoformat(moment)), UUID(last)
-    except ValueError:
-        raise InvalidInput("`after` is not what a page gave as its `next`") from None
 
 
 def _place(number: int) -> int:
