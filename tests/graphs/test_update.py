@@ -233,11 +233,11 @@ def test_what_may_come_from_a_tool_is_held(memory: Memory, person: UserMemory, c
 
 def test_items_that_changed_are_new_once(memory: Memory, person: UserMemory) -> None:
     person.items.set("default", "tone", "warm")
-    person.items.set("private", "pin", "1234")
+    person.items.set("private", "pin", "hunter2")
     model = ScriptedChatModel.of({"summary": "Likes a warm tone."})
     assert update_memory(person, model=model).status == "saved"
     assert '{"item": "default/tone", "value": "warm"}' in model.prompts[0][1].text
-    assert "1234" not in model.prompts[0][1].text
+    assert "hunter2" not in model.prompts[0][1].text
     assert update_memory(person, model=model).status == "nothing_new"
 
 

@@ -127,12 +127,12 @@ def test_garbage_is_passed_over_and_never_logged(
     memory: Memory, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "memory_tools"), listening(memory, redis_server.url):
-        say(redis_server.url, *OTHERS, *NO_NAMES, {"userId": "ada", "isPremium": True})
-        eventually(lambda: is_upgraded(memory, "ada"))
+        say(redis_server.url, *OTHERS, *NO_NAMES, {"userId": "lovelace", "isPremium": True})
+        eventually(lambda: is_upgraded(memory, "lovelace"))
     assert not is_upgraded(memory, "eve")
     assert "upgrades nobody" in caplog.text
     assert "invalid_identity" in caplog.text
-    for content in ("eve", "hunter2", "ada"):
+    for content in ("eve", "hunter2", "lovelace"):
         assert content not in caplog.text
 
 

@@ -218,9 +218,9 @@ def test_of_an_erased_person_only_the_erasure_is_told_and_no_row_stays(
 
 
 def test_what_a_publisher_says_when_it_breaks_is_not_logged(
-    database: Database, operators_database: Database, ada: UUID, caplog: pytest.LogCaptureFixture
+    database: Database, operators_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changes(database, operators_database, ada, 1)
+    changes(database, operators_database, resolve(database, Identity.of(user="lovelace")).owner, 1)
 
     def broken(_: Event) -> bool:
         raise RuntimeError("redis://:hunter2@example")
@@ -232,7 +232,7 @@ def test_what_a_publisher_says_when_it_breaks_is_not_logged(
     assert outbox.waiting(operators_database) == 1
     assert "RuntimeError" in caplog.text
     assert "hunter2" not in caplog.text
-    assert "ada" not in caplog.text
+    assert "lovelace" not in caplog.text
 
 
 def test_a_relay_runs_on_until_it_shall_stop_whatever_the_database_does(

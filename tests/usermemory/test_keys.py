@@ -96,7 +96,11 @@ def test_what_is_refused_makes_no_key(operator: Cli, arguments: tuple[str, ...],
 def test_the_list_shows_what_became_of_each_key_and_never_its_secret(operator: Cli) -> None:
     made = [
         operator("keys", "create", *arguments, "--json").json
-        for arguments in (("--user", "ada", "--name", "laptop"), ("--act-as",), ("--user", "bob", "--expires", "1"))
+        for arguments in (
+            ("--user", "lovelace", "--name", "laptop"),
+            ("--act-as",),
+            ("--user", "bob", "--expires", "1"),
+        )
     ]
     operator("keys", "revoke", made[1]["id"])
     answer = operator("keys", "list")
@@ -107,7 +111,7 @@ def test_the_list_shows_what_became_of_each_key_and_never_its_secret(operator: C
     assert lines[4].startswith(f"{made[2]['id']}  valid until ")
     for each in made:
         assert each["token"].split("_", 2)[2] not in answer.stdout
-    assert "ada" not in answer.stdout
+    assert "lovelace" not in answer.stdout
 
 
 def test_a_name_cannot_play_tricks_on_a_terminal(operator: Cli) -> None:
