@@ -26,7 +26,7 @@ from http_api.problems import Guarded, InvalidQuestion, on_error, on_refusal, re
 from http_api.segments import WholeSegments
 from http_api.session import SessionResolver
 from memory_tools.access import Verifier
-from memory_tools.buckets import PACE, Buckets, Pace
+from memory_tools.buckets import PACE, Buckets
 from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.named import ORGANIZATION, PHONE, USER, VERIFIED
@@ -56,7 +56,7 @@ def create_app(
     url: str | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
-    pace: str = PACE,
+    pace: str | Buckets = PACE,
     person: UserMemory | None = None,
     routers: Iterable[APIRouter] = (),
     seconds: float = SECONDS,
@@ -117,7 +117,7 @@ def create_app(
         memory=memory,
         operator_memory=operator_memory or memory,
         recognition=Recognition(memory, verifiers, session, person),
-        buckets=Buckets(Pace.of(pace)),
+        buckets=Buckets.of(pace),
         job_token=job_token,
         seconds=seconds,
     )

@@ -64,9 +64,14 @@ class Door:
         """Return who asks, in a thread. Raises what `Recognition` raises, and RateLimited."""
         asker = self.recognition.asker(request, session)
         request.scope[MAY_READ] = asker.may(Scope.READ) or asker.may(Scope.OPERATE)
-        if seconds := self.buckets.take(asker.key):
-            raise RateLimited(retry_after=math.ceil(seconds))
+        if not asker.names_nobody:
+            self.pace(asker.key)
         return asker
+
+    def pace(self, who: tuple[str, ...]) -> None:
+        """Count a request for `who`. Raises RateLimited where they come too fast."""
+        if seconds := self.buckets.take(who):
+            raise RateLimited(retry_after=math.ceil(seconds))
 
     def knows_job(self, request: Request) -> bool:
         """Tell whether the request brings the token of the jobs."""
@@ -119,6 +124,8 @@ async def answered(
             members = members_of(request, body)
             ask = checked(question, members)
             person = asker.person(needed) if whose is None else whose(asker, ask)
+            if asker.names_nobody:
+                door.pace(person.key)
 
             def perform(person: UserMemory) -> Answer:
                 return _performed(act, person, ask, status, wanted, versioned, writes)
@@ -160,6 +167,8 @@ async def triggered(
             session = await door.recognition.session(request)
             asker = await door.memory.threads.run(lambda: door.asker(request, session))
             asker.require(Scope.OPERATE)
+            if asker.names_nobody:
+                door.pace(asker.key)
             organization = asker.organization
         trigger = Trigger(organization, idempotency_key(request.headers))
         body = await body_of(request)

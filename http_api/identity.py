@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from http_api.session import SessionResolver, SignedCookie
 from memory_tools.access import Named, Principal, Scope, Verifier, verified
-from memory_tools.bearer import bearer_tokens, one_token
+from memory_tools.bearer import bearer_tokens, one_token, require_no_token
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.named import person_named
 from memory_tools.visit import require_allowed
@@ -21,7 +21,6 @@ from storage.errors import (
     MemoryDisabled,
     NotFound,
     Unauthenticated,
-    UserMemoryError,
 )
 from storage.identity import Identity
 from storage.provenance import Actor, Provenance
@@ -61,13 +60,14 @@ class Asker:
         return self.principal.organization
 
     @property
+    def names_nobody(self) -> bool:
+        """Whether neither token, session nor header says whose memory is meant: the path or the body may."""
+        return self.named is None and (self.principal.names_people or self.principal.identity is None)
+
+    @property
     def key(self) -> tuple[str, ...]:
         """What requests share that are about one person under one name; where nobody is named, those of one token."""
-        try:
-            identity = self._identity(None)
-        except UserMemoryError:
-            return "", self.principal.actor
-        return identity.organization, *identity.names[0]
+        return ("", self.principal.actor) if self.names_nobody else self._identity(None).key
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the token was given for `scope`."""
@@ -137,10 +137,10 @@ class Recognition:
         Unauthenticated where nobody asks, and for a token where none is known, as whoever has it means somebody else;
         DatabaseUnavailable where nobody can say.
         """
-        brings_token = bool(bearer_tokens(request.headers.getlist("authorization")))
-        if self._own is not None and brings_token:
-            raise Unauthenticated("This server belongs to one person and knows no tokens: leave Authorization out.")
-        if self._own is not None or brings_token:
+        authorizations = request.headers.getlist("authorization")
+        if self._own is not None:
+            require_no_token(authorizations)
+        if self._own is not None or bearer_tokens(authorizations):
             return None
         identity = None if self._session is None else await self._resolved(request, self._session)
         if identity is None:

@@ -54,13 +54,13 @@ class Asker:
     def key(self) -> tuple[str, ...] | None:
         """What requests share that are about one person under one name; None where nobody is named at all.
 
-        Beside a user id a phone number does not count: it decides nothing about who that is. Raises as `person` does.
+        Raises as `person` does.
         """
         if self.principal is None:
             identity = None if self.own is None else self.own.identity
         else:
             identity = self.principal.person(self.named, default_region=self.memory.default_region)
-        return None if identity is None else (identity.organization, *identity.names[0])
+        return None if identity is None else identity.key
 
     def require(self, scope: Scope) -> None:
         """Raise InsufficientScope where somebody asks by a token that was not given for `scope`."""

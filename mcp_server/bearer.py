@@ -75,21 +75,22 @@ class Bearer:
 
 
 class Unnamed:
-    """Answers whoever names a person where no token could allow it: they would get the memory of somebody else."""
+    """Answers whoever brings a token or names a person where no token counts: they would get somebody else's memory."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on what names nobody."""
+        """Hand on what says nothing of who asks."""
+        headers = Headers(scope=scope)
         try:
-            if person_named(Headers(scope=scope).getlist) is not None:
+            bearer.require_no_token(headers.getlist("authorization"))
+            if person_named(headers.getlist) is not None:
                 raise InsufficientScope(
                     "only a token with the scope memory:act-as names a person, and none counts here"
                 )
         except UserMemoryError as error:
-            status = FORBIDDEN if isinstance(error, InsufficientScope) else BAD_REQUEST
-            await answer(error, status)(scope, receive, send)
+            await _refusal(error, headers, None)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -7,7 +7,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, Server
 
 from mcp_server.asker import asker
 from mcp_server.failures import failed, refused, told
-from memory_tools.buckets import Buckets, Pace
+from memory_tools.buckets import Buckets
 from storage.errors import RateLimited, UserMemoryError
 
 _PACED: Final = {
@@ -20,12 +20,12 @@ _PACED: Final = {
 """The requests that reach memory. The others cost next to nothing, and a client needs them to find its way."""
 
 
-def pacing(pace: str) -> ServerMiddleware[Any]:
-    """Return the middleware that refuses what comes faster than `pace`, as `Pace.of` reads it.
+def pacing(pace: str | Buckets) -> ServerMiddleware[Any]:
+    """Return the middleware that refuses what comes faster than `pace`, as `Buckets.of` reads it.
 
     Counted by the person that is asked about, in this process. Raises InvalidInput for a pace that is none.
     """
-    buckets = Buckets(Pace.of(pace))
+    buckets = Buckets.of(pace)
 
     async def pace_out(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         who = _who() if ctx.method in _PACED else None

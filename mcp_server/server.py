@@ -18,7 +18,7 @@ from mcp_server.pace import pacing
 from mcp_server.prompts import add_prompts
 from mcp_server.resources import add_resources, reading
 from mcp_server.tools import Selection, memory_tool, offered
-from memory_tools.buckets import PACE
+from memory_tools.buckets import PACE, Buckets
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.operation import Effect
 from storage.errors import InvalidInput, NoIdentity
@@ -59,7 +59,7 @@ def create_server(
     tools: Selection = "all",
     flow: str | None = None,
     answer_tokens: int = ANSWER_TOKENS,
-    pace: str = PACE,
+    pace: str | Buckets = PACE,
     seconds: float = SECONDS,
 ) -> MCPServer[Any]:
     """Return an MCP server for stdio, or for `create_app`. Further tools can be added to it.

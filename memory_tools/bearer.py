@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from memory_tools.access import Scope
-from storage.errors import InsufficientScope, UserMemoryError
+from storage.errors import InsufficientScope, Unauthenticated, UserMemoryError
 
 
 def bearer_tokens(authorizations: Sequence[str]) -> list[str]:
@@ -16,6 +16,12 @@ def one_token(authorizations: Sequence[str]) -> str | None:
     """Return the one token; None where none is brought, or something else beside it: nobody could say who asks."""
     tokens = bearer_tokens(authorizations)
     return tokens[0] if len(tokens) == len(authorizations) == 1 else None
+
+
+def require_no_token(authorizations: Sequence[str]) -> None:
+    """Raise Unauthenticated where a token came to a server that knows none: whoever has it means somebody else."""
+    if bearer_tokens(authorizations):
+        raise Unauthenticated("This server belongs to one person and knows no tokens: leave Authorization out.")
 
 
 def challenge(error: UserMemoryError, authorizations: Sequence[str], *more: str) -> str:

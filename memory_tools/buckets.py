@@ -51,6 +51,14 @@ class Buckets:
         self._sweep_at = _SWEEP
         self._taking = Lock()
 
+    @classmethod
+    def of(cls, pace: "str | Buckets") -> "Buckets":
+        """Return buckets that fill at a pace, as `Pace.of` reads it; or those that are given, which doors then share.
+
+        Raises InvalidInput for a pace that is none.
+        """
+        return pace if isinstance(pace, Buckets) else cls(Pace.of(pace))
+
     def take(self, who: Hashable) -> float:
         """Take what one request costs and return 0; or return the seconds after which there will be enough."""
         with self._taking:

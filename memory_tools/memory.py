@@ -152,6 +152,11 @@ class UserMemory:
             raise UntrustedSource
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What is the same in all that is asked about this person under one name, or by the owner's id."""
+        return self.identity.key if self.identity.names else (self.identity.organization, "owner", str(self._owner))
+
+    @property
     def items(self) -> Items:
         """Small values under namespace and key."""
         return Items(self)

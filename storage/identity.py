@@ -101,6 +101,14 @@ class Identity:
         user: tuple[tuple[IdentityKind, str], ...] = () if self.user is None else (("user", self.user),)
         return user if self.phone is None else (*user, ("phone", self.phone.key))
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is the same in all that is said of one person under one name.
+
+        Beside a user id a phone number does not count: it decides nothing about who that is.
+        """
+        return (self.organization, *self.names[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Unnamed(Identity):

@@ -19,7 +19,7 @@ from mcp_server.app import PATH
 from mcp_server.app import create_app as create_mcp_app
 from mcp_server.server import create_server
 from memory_tools.access import Verifier
-from memory_tools.buckets import PACE
+from memory_tools.buckets import PACE, Buckets
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.upkeep import Upkeep
 from storage.work.eligible import INACTIVE_FOR
@@ -63,6 +63,7 @@ def create_service(
     """
     operators = operator_memory or memory
     upkeep = Upkeep(operators, queue or open_queue(None, operators.database), inactivity=inactivity)
+    buckets = Buckets.of(pace)  # somebody who asks at both doors asks at one pace
     app = create_app(
         memory,
         operator_memory=operators,
@@ -74,7 +75,7 @@ def create_service(
         url=url,
         hosts=hosts,
         origins=origins,
-        pace=pace,
+        pace=buckets,
         person=person,
         routers=[user_items_router(), user_text_router(), conversations_router(), tasks_router(upkeep)],
     )
@@ -86,7 +87,7 @@ def create_service(
             verifiers=verifiers,
             url=None if url is None else url.rstrip("/") + PATH,
             authorization_servers=authorization_servers,
-            pace=pace,
+            pace=buckets,
             tools=tools,
             flow=flow,
         )
@@ -98,7 +99,7 @@ def _add_mcp(
     memory: Memory,
     *,
     person: UserMemory | None,
-    pace: str,
+    pace: Buckets,
     tools: Any,
     flow: str | None,
     **reached: Any,

@@ -56,8 +56,8 @@ async def test_a_gateway_asks_at_the_pace_of_each_person(open_memory: Memory) ->
         for user in ("ada", "bob"):
             assert (await client.get("/v1/items", headers={"Memory-User": user})).status_code == 200
         assert code(await client.get("/v1/items", headers={"Memory-User": "ada"})) == (429, "rate_limited")
-        assert code(await client.get("/v1/items")) == (400, "no_identity")
-        assert code(await client.get("/v1/items")) == (429, "rate_limited")
+        for _ in range(2):
+            assert code(await client.get("/v1/items")) == (400, "no_identity")
 
 
 # How long.

@@ -1,6 +1,7 @@
 import itertools
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -62,13 +63,14 @@ PLACES: Final = {
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
 def test_no_foreign_host_and_no_foreign_origin_is_served_anywhere(open_memory: Memory, address: str) -> None:
-    places = dict(PLACES)
+    places, token = dict(PLACES), dict[str, str]()
     if address == "0.0.0.0":
         server = create_server(open_memory, pace=UNPACED)
         tokens = Held({"a": holder("ada")})
         app = create_app(
             server, open_memory, verifiers=[tokens], url=URL, authorization_servers=[ISSUER], listens_on=address
         )
+        token = bearer("a")
         places["GET /.well-known/oauth-protected-resource"] = 200
         places["GET /.well-known/oauth-protected-resource/mcp"] = 200
     else:
@@ -84,7 +86,7 @@ def test_no_foreign_host_and_no_foreign_origin_is_served_anywhere(open_memory: M
             hosts = [each.format(**words) for each in HOSTS[host]]
             named = words if host != "other own names" else words | {"own": f"localhost:{parts.port}"}
             origins = [each.format(**named) for each in ORIGINS[origin]]
-            status = raw(at, place, hosts, origins)
+            status = raw(at, place, hosts, origins, token)
             known = host in KNOWN_HOSTS and origin in KNOWN_ORIGINS
             if status != places[place] if known else status not in (400, 403, 421):
                 wrong.append((place, host, origin, status))
@@ -93,7 +95,7 @@ def test_no_foreign_host_and_no_foreign_origin_is_served_anywhere(open_memory: M
     assert wrong == []
 
 
-def raw(address: Any, place: str, hosts: list[str], origins: list[str]) -> int:
+def raw(address: Any, place: str, hosts: list[str], origins: list[str], token: Mapping[str, str]) -> int:
     """Send a request with exactly these headers and return the status of the answer."""
     headers, message = request("2026-07-28", "tools/list")
     method, _, path = place.partition(" ")
@@ -103,7 +105,7 @@ def raw(address: Any, place: str, hosts: list[str], origins: list[str]) -> int:
         *(f"Host: {each}" for each in hosts),
         *(f"Origin: {each}" for each in origins),
     ]
-    headers |= bearer("a") | {
+    headers |= token | {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Connection": "close",

@@ -17,7 +17,7 @@ from storage.errors import InvalidInput
 from storage.identity import Identity
 from tests.http_api.calling import TOKENS, UNPACED, calling, code
 from tests.mcp_server.conftest import ERAS
-from tests.mcp_server.serving import Held, bearer, connected, served
+from tests.mcp_server.serving import Caller, Held, bearer, connected, served, texts
 from tests.memories import memory_over
 from usermemory.serve import create_service
 
@@ -55,6 +55,51 @@ async def test_both_doors_know_the_same_person_by_the_same_token(memory: Memory,
             assert (await client.get(TONE)).json()["value"] == "cold"
             async with connected(f"{url}/mcp", era, **bearer("bob")) as bob:
                 assert (await bob.call_tool("get_memory_item", NAMED)).is_error
+
+
+async def test_both_doors_count_one_pace(memory: Memory, operators: Memory) -> None:
+    with served(service(memory, operator_memory=operators, pace="2/hour")) as url:
+        asking = Caller(f"{url}/mcp", headers=bearer("ada"))
+        assert texts(asking.call("get_user_memory")) == '{"value":{}}'
+        with httpx.Client(base_url=url, headers=bearer("ada"), trust_env=False) as client:
+            assert client.get("/v1/items").status_code == 200
+            assert client.get("/v1/items").status_code == 429
+        assert texts(asking.call("get_user_memory")).startswith("rate_limited: ")
+        assert texts(Caller(f"{url}/mcp", headers=bearer("bob")).call("get_user_memory")) == '{"value":{}}'
+
+
+async def test_who_is_named_by_a_path_or_a_body_has_a_pace_of_their_own(memory: Memory, operators: Memory) -> None:
+    messages = {"messages": [{"role": "user", "content": "Hello"}]}
+    gateway, operator = bearer("gateway"), bearer("operator")
+    async with calling(service(memory, operator_memory=operators, pace="2/hour"), None) as client:
+        for user in ("ada", "bob"):
+            assert (await client.get(f"/api/user/{user}/memory", headers=gateway)).status_code == 200
+            body = {"user_id": user, "content": "Sings."}
+            assert (await client.post("/api/v1/memory", json=body, headers=gateway)).status_code == 200
+        for path, token in (("/api/user/ada/memory", gateway), ("/v1/items", bearer("ada"))):
+            assert code(await client.get(path, headers=token)) == (429, "rate_limited")
+        assert (await client.get("/api/user/eve/memory", headers=gateway)).status_code == 200
+        for user in ("carol", "dave"):
+            begun = {"user_id": user, "name": "call", **messages}
+            kept = await client.post("/conversations", json=begun, headers=operator)
+            path = f"/conversations/{kept.json()['id']}/messages"
+            statuses = [(await client.get(path, headers=operator)).status_code for _ in range(3)]
+            assert statuses == [200, 200, 429]
+
+
+@pytest.mark.parametrize("said", [bearer("ada"), {"Authorization": "bearer"}, {"Memory-User": "bob"}], ids=str)
+async def test_where_everybody_is_one_person_neither_door_takes_another_name(
+    memory: Memory, said: dict[str, str]
+) -> None:
+    with served(service(memory, verifiers=[], person=memory.of(user="eve"))) as url:
+        asking = Caller(f"{url}/mcp", headers=said)
+        with httpx.Client(base_url=url, headers=said, trust_env=False) as client:
+            refused = client.get("/v1/items")
+            told = asking.call("get_user_memory")
+            assert (refused.status_code, refused.json()["code"]) == (told.status_code, told.json()["error"]["code"])
+            assert refused.status_code in (401, 403)
+            assert {"www-authenticate"} <= refused.headers.keys() & told.headers.keys()
+        assert texts(Caller(f"{url}/mcp").call("get_user_memory")) == '{"value":{}}'
 
 
 async def test_every_api_is_there(memory: Memory, operators: Memory) -> None:
