@@ -34,16 +34,18 @@ NOTED = {
 NOTE_CHANGE = """
 CREATE FUNCTION usermemory.note_change() RETURNS trigger LANGUAGE plpgsql VOLATILE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp AS $$
-DECLARE person uuid; saved bigint;
+DECLARE person uuid := coalesce(NEW.owner_id, OLD.owner_id); saved bigint;
 BEGIN
-  IF TG_OP = 'DELETE' THEN person := OLD.owner_id; ELSE person := NEW.owner_id; END IF;
   IF TG_ARGV[0] = 'item' AND TG_OP <> 'DELETE' THEN
-    -- Never waits: whoever holds the row is just noting that the person is active.
-    UPDATE usermemory.owners SET last_active_at = NEW.updated_at WHERE id = (
-      SELECT id FROM usermemory.owners WHERE id = person
-         AND (last_active_at IS NULL
-              OR date_trunc('hour', last_active_at, 'UTC') < date_trunc('hour', NEW.updated_at, 'UTC'))
-         FOR NO KEY UPDATE SKIP LOCKED);
+    -- Whoever kept the same item in this hour has noted it, and a look at the owner costs as much as all the rest.
+    IF date_trunc('hour', OLD.updated_at, 'UTC') IS DISTINCT FROM date_trunc('hour', NEW.updated_at, 'UTC') THEN
+      -- Never waits: whoever holds the row is just noting that the person is active.
+      UPDATE usermemory.owners SET last_active_at = NEW.updated_at WHERE id = (
+        SELECT id FROM usermemory.owners WHERE id = person
+           AND (last_active_at IS NULL
+                OR date_trunc('hour', last_active_at, 'UTC') < date_trunc('hour', NEW.updated_at, 'UTC'))
+           FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
   END IF;
   IF (SELECT enabled FROM usermemory.publishing) THEN
     IF TG_ARGV[0] IN ('item', 'document') AND TG_OP <> 'DELETE' THEN saved := NEW.version; END IF;
