@@ -16,7 +16,7 @@ from memory_tools.upkeep import Upkeep
 from storage.errors import NotFound
 from storage.transaction import utc_now
 from storage.work.batches import Batch
-from storage.work.eligible import Found, active_people, ended_conversations
+from storage.work.eligible import Subject, active_people, ended_conversations
 
 CONVERSATION: Final = "call-1"
 
@@ -59,11 +59,11 @@ class Kind(ABC):
         """Open a batch for everybody of an organization."""
 
     @abstractmethod
-    def found(self, memory: Memory, organization: str = MEASURED) -> list[Found]:
+    def found(self, memory: Memory, organization: str = MEASURED) -> list[Subject]:
         """Return about whom or what there is something to do."""
 
     @abstractmethod
-    def directly(self, memory: Memory, asked: Asked) -> Callable[[Found], None]:
+    def directly(self, memory: Memory, asked: Asked) -> Callable[[Subject], None]:
         """Return what does one job without queue, lease and record."""
 
     @abstractmethod
@@ -80,15 +80,15 @@ class People(Kind):
         """Open a daily batch."""
         return opened(upkeep.daily(organization=organization))
 
-    def found(self, memory: Memory, organization: str = MEASURED) -> list[Found]:
+    def found(self, memory: Memory, organization: str = MEASURED) -> list[Subject]:
         """Return who was active."""
         return active_people(memory.database, since=utc_now() - timedelta(days=1), organization=organization)
 
-    def directly(self, memory: Memory, asked: Asked) -> Callable[[Found], None]:
+    def directly(self, memory: Memory, asked: Asked) -> Callable[[Subject], None]:
         """Run the loop on its own; the graph is built once, as the worker does."""
         graph = build_update_graph(memory, summarizer=InstantDocuments(asked))
 
-        def do(found: Found) -> None:
+        def do(found: Subject) -> None:
             context: Any = memory.of_owner(found.owner, found.organization)
             graph.invoke({"messages": [], "conversation": None}, context=context)
 
@@ -109,15 +109,15 @@ class Conversations(Kind):
         """Open a batch of those that have ended: all."""
         return opened(upkeep.conversations_ended(organization))
 
-    def found(self, memory: Memory, organization: str = MEASURED) -> list[Found]:
+    def found(self, memory: Memory, organization: str = MEASURED) -> list[Subject]:
         """Return the conversations."""
         return ended_conversations(memory.database, inactive_for=AT_ONCE, organization=organization)
 
-    def directly(self, memory: Memory, asked: Asked) -> Callable[[Found], None]:
+    def directly(self, memory: Memory, asked: Asked) -> Callable[[Subject], None]:
         """Summarize and keep it."""
         recaps = InstantRecaps(asked)
 
-        def do(found: Found) -> None:
+        def do(found: Subject) -> None:
             person = memory.of_owner(found.owner, found.organization)
             with person.read() as stores:
                 name = stores.conversations.by_id(found.id).name

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 from storage.canonical import canonical, parse
 from storage.document import check_document, strip_rendered
-from storage.errors import InvalidInput
+from storage.errors import InvalidInput, TooLarge
 from storage.json_types import Document, Json
 from storage.limits import DOCUMENT_LIMIT
 from storage.provenance import TokenUsage
@@ -40,8 +40,26 @@ _FENCED: Final = re.compile(
 """JSON between two lines of backticks. No string of JSON holds a line end, so none can look like such a line."""
 
 
+Reason: TypeAlias = Literal[
+    "truncated",
+    "refused",
+    "empty",
+    "not_json",
+    "not_one_json",
+    "not_an_object",
+    "too_large",
+    "does_not_fit",
+    "says_nothing",
+]
+"""Why an answer cannot be used, as logs may say it: without what is in the answer."""
+
+
 class Unusable(Exception):
-    """The answer cannot be used. The message says why, for the model to read."""
+    """The answer cannot be used. The message says why, for the model to read, and may quote the answer."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +94,14 @@ def read_object(answer: object) -> Document:
     _check_stop(answer)
     text = answer.text if isinstance(answer, BaseMessage) else answer
     if not isinstance(text, str) or not text.strip():
-        raise Unusable("it is empty")
+        raise Unusable("it is empty", "empty")
     try:
         value = parse(_json_in(text), limit=ANSWER_LIMIT)
     except InvalidInput as invalid:
-        raise Unusable(f"it is not JSON that can be kept. {invalid}") from None
+        reason: Reason = "too_large" if isinstance(invalid, TooLarge) else "not_json"
+        raise Unusable(f"it is not JSON that can be kept. {invalid}", reason) from None
     if not isinstance(value, dict):
-        raise Unusable("it is not a JSON object")
+        raise Unusable("it is not a JSON object", "not_an_object")
     return value
 
 
@@ -93,13 +112,18 @@ def checked_document(document: Document, *, before: Document, schema: type[BaseM
     """
     document = strip_rendered(document)
     if before and not document:
-        raise Unusable("the document is empty, and what was known would be lost")
+        raise Unusable("the document is empty, and what was known would be lost", "says_nothing")
     try:
         canonical(document, limit=DOCUMENT_LIMIT)
         check_document(document, schema)
     except InvalidInput as invalid:
-        raise Unusable(f"the document does not fit. {invalid}") from None
+        raise Unusable(f"the document does not fit. {invalid}", unfit(invalid)) from None
     return document
+
+
+def unfit(invalid: InvalidInput) -> Reason:
+    """Return the reason for what is JSON and cannot be kept."""
+    return "too_large" if isinstance(invalid, TooLarge) else "does_not_fit"
 
 
 def usage(answer: object) -> TokenUsage | None:
@@ -129,16 +153,16 @@ def _check_stop(answer: object) -> None:
     reasons.add(incomplete.get("reason") if isinstance(incomplete, Mapping) else None)
     stopped = {str(reason).casefold() for reason in reasons}
     if stopped & _CUT_OFF:
-        raise Unusable("it was cut off because it is too long; write less")
+        raise Unusable("it was cut off because it is too long; write less", "truncated")
     if stopped & _REFUSED or answer.additional_kwargs.get("refusal"):
-        raise Unusable("it was refused or filtered")
+        raise Unusable("it was refused or filtered", "refused")
 
 
 def _json_in(text: str) -> str:
     """Return the text itself, or what stands between its fences; more than one fence is no answer."""
     fenced = _FENCED.findall(text)
     if len(fenced) > 1:
-        raise Unusable("it has more than one JSON block")
+        raise Unusable("it has more than one JSON block", "not_one_json")
     return str(fenced[0]) if fenced else text.strip()
 
 

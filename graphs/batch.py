@@ -10,7 +10,7 @@ from graphs.room import Room
 from graphs.unread import unread
 from memory_tools.memory import UserMemory
 from storage.canonical import dumps
-from storage.cursors import ITEMS, MESSAGES
+from storage.cursors import ITEMS, MESSAGES, RETURNS
 from storage.errors import Erased
 from storage.items import Item
 from storage.limits import PAGE_LIMIT
@@ -52,14 +52,21 @@ class Batch:
             raise Erased
 
     def overtaken(self, stores: Stores) -> bool:
-        """Tell whether somebody else moved a cursor since this batch was gathered."""
-        return any(stores.cursors.seen(purpose) != number for purpose, number in self.since.items())
+        """Tell whether somebody else moved a cursor since this batch was gathered, which nobody can from now on."""
+        return any([stores.cursors.held(purpose) != number for purpose, number in self.since.items()])
 
     def record(self, stores: Stores) -> None:
         """Say that this batch has been seen."""
-        for purpose, number in self.until.items():
-            if number != self.since[purpose]:
-                stores.cursors.advance(purpose, number)
+        for purpose, number in self._moved():
+            stores.cursors.advance(purpose, number)
+
+    def leave_behind(self, stores: Stores) -> None:
+        """Say that this batch failed for good: it counts as seen, until somebody goes back for it."""
+        for purpose, number in self._moved():
+            stores.cursors.leave_behind(purpose, number)
+
+    def _moved(self) -> list[tuple[str, int]]:
+        return [(purpose, number) for purpose, number in self.until.items() if number != self.since[purpose]]
 
 
 def next_batch(
@@ -71,7 +78,7 @@ def next_batch(
     covers are shown in its words. An item that was deleted is not new.
     """
     with person.read() as stores:
-        since = {MESSAGES: stores.cursors.seen(MESSAGES), ITEMS: stores.cursors.seen(ITEMS)}
+        since = {purpose: stores.cursors.seen(purpose) for purpose in (MESSAGES, ITEMS, RETURNS)}
         said = unread(stores, since[MESSAGES], roles, Room(BATCH_MESSAGES, BATCH_CHARACTERS))
         items, newest, more_items = _items(stores, since[ITEMS], namespaces)
         owners = stores.owners
@@ -83,7 +90,8 @@ def next_batch(
         person.memory.database.policy.schema,
         said.recaps,
     )
-    return Batch(material, since, {MESSAGES: said.last, ITEMS: newest}, said.more or more_items, owners)
+    until = since | {MESSAGES: said.last, ITEMS: newest}
+    return Batch(material, since, until, said.more or more_items, owners)
 
 
 def _items(stores: Stores, seen: int, namespaces: Sequence[str]) -> tuple[list[Item], int, bool]:

@@ -1,6 +1,7 @@
 """Checkpointed conversations: the threads of a LangGraph checkpointer, as conversations that a host brings."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,11 @@ PAGE_SIZE: Final = 50
 
 LATE: Final = timedelta(minutes=10)
 """How far behind a newer one a checkpoint may be written: runs write in the background, and clocks differ."""
+
+NOBODY: Final = "their runs name nobody in `configurable` or metadata"
+UNACCEPTABLE: Final = "their runs name somebody by what is no name"
+NAMELESS: Final = "their id is empty"
+"""Why threads are passed over."""
 
 _NEWEST_FIRST: Final = ("langgraph.checkpoint.sqlite", "langgraph.checkpoint.postgres")
 """Where the savers are defined that list the checkpoints of all threads by id, newest first."""
@@ -76,9 +82,13 @@ class CheckpointedConversations:
     What was said is the `messages` of the newest checkpoint of a thread, without its subgraphs: what the host took out
     of it does not come back. A message is kept under its own id, and counts as said when the first checkpoint that has
     it was written; one without an id is kept under its place and what it says. Instructions, summaries of a middleware,
-    and calls of tools without words are left out; what a memory tool answered is marked. A thread belongs to the person
-    whom its runs name (`identify`, by default `identity_of`). Where they name nobody, or several people, it is nobody's
-    and is not kept. What a node or the middleware of this library kept of the same thread is not kept twice.
+    and calls of tools without words are left out; what a memory tool answered is marked. What a node or the middleware
+    of this library kept of the same thread is not kept twice.
+
+    A thread belongs to the person whom its runs name (`identify`, by default `identity_of`). Where they name nobody, or
+    several people, it is nobody's and is not kept. So it is where agents are only told by `context=` whose memory it
+    is: a checkpointer keeps no context, so name the person in `configurable` as well. How many threads were passed
+    over, and why, is logged at INFO.
 
     The first `ended` reads every checkpoint, or those since `since`. With the savers of langgraph-checkpoint-sqlite and
     -postgres, the later ones of the same object read what was written after that; with any other saver all of them
@@ -114,17 +124,20 @@ class CheckpointedConversations:
         with self._lock:
             self._find_written()
             ended = [thread for thread in self._waiting.values() if thread.updated_at < before]
+        passed_over = Counter[str]()
         for thread in ended:
-            name = conversation_name(thread.id)
             try:
-                identity = self._whose(thread.id)
+                found = self._conversation(thread)
             except Exception as error:  # noqa: BLE001 - a host's own function; one thread must not stop the others
                 _log.warning("whose a thread is could not be told: %s", type(error).__name__)
                 continue
-            if identity is not None and name is not None:
-                yield HostConversation(identity, name, thread.updated_at, key=thread.id)
+            if isinstance(found, HostConversation):
+                yield found
             else:
+                passed_over[found] += 1
                 self._leave_out(thread.id, thread.updated_at)
+        for why, count in passed_over.items():
+            _log.info("%d threads were passed over: %s", count, why)
 
     def messages(self, conversation: HostConversation, since: datetime | None) -> list[NewMessage]:
         """Return the messages of a thread, with the times of the checkpoints behind `since` that had them first.
@@ -178,16 +191,21 @@ class CheckpointedConversations:
             return self._since
         return self._read_until - LATE if self._since is None else max(self._read_until - LATE, self._since)
 
+    def _conversation(self, thread: _Thread) -> HostConversation | str:
+        """Return the conversation that a thread is, or why it is none."""
+        try:
+            identity = self._whose(thread.id)
+        except (InvalidIdentity, NoIdentity):
+            return UNACCEPTABLE
+        name = conversation_name(thread.id)
+        if identity is None or name is None:
+            return NOBODY if identity is None else NAMELESS
+        return HostConversation(identity, name, thread.updated_at, key=thread.id)
+
     def _whose(self, thread_id: str) -> Identity | None:
-        """Return whom the newest run that names anybody names; None where there is none, or the name is no name."""
-        for found in self._of_thread(thread_id):
-            try:
-                identity = self._identify(found.config, found.metadata)
-            except (InvalidIdentity, NoIdentity):
-                return None
-            if identity is not None:
-                return identity
-        return None
+        """Return whom the newest run that names anybody names; None where none does."""
+        named = (self._identify(found.config, found.metadata) for found in self._of_thread(thread_id))
+        return next((identity for identity in named if identity is not None), None)
 
     def _require_same_person(self, found: CheckpointTuple, conversation: HostConversation) -> None:
         try:

@@ -8,7 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
-from graphs.answer import Unusable, read_object
+from graphs.answer import Unusable, read_object, unfit
 from graphs.asking import ATTEMPTS, Answered, AskedModel
 from graphs.extractive import MODEL
 from graphs.prompt import message_members
@@ -47,7 +47,7 @@ class ModelConversationSummarizer(ConversationSummarizer):
 
     Unusable is what is cut off, refused, empty, no single JSON object, of another shape or size, or says nothing.
     Messages that an entry names and nobody said are dropped from it. Errors of the model itself (no connection, rate
-    limits) are not caught here.
+    limits) go on as they are, with what was paid before them (`graphs.asking.paid`).
     """
 
     def __init__(self, model: BaseChatModel | Runnable[Any, Any], *, attempts: int = ATTEMPTS) -> None:
@@ -96,9 +96,9 @@ def _reader(conversation: Transcript) -> Callable[[object], Document]:
         try:
             check_recap(data, conversation.schema)
         except InvalidInput as invalid:
-            raise Unusable(f"the memory does not fit. {invalid}") from None
+            raise Unusable(f"the memory does not fit. {invalid}", unfit(invalid)) from None
         if says_nothing(data):
-            raise Unusable("the memory says nothing")
+            raise Unusable("the memory says nothing", "says_nothing")
         return with_true_citations(data, citable)
 
     return read

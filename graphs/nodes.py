@@ -1,6 +1,7 @@
 """Nodes: the six steps of the update loop, each doing one thing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -9,11 +10,11 @@ from langgraph.config import get_stream_writer
 from langgraph.runtime import Runtime
 
 from graphs.answer import Unusable, checked_document
-from graphs.asking import NoUsableAnswer, added
+from graphs.asking import NoUsableAnswer, added, charge, paid, reason_of
 from graphs.batch import Batch, next_batch
 from graphs.evidence import provenance
 from graphs.private import Private
-from graphs.state import Change, GatherState, Recalled, Status, UpdateState
+from graphs.state import Bill, Change, GatherState, Recalled, Status, UpdateState
 from graphs.summarizer import Summarizer, Summary
 from graphs.transcript import DEFAULT_CONVERSATION, conversation_name, transcript
 from memory_tools.context import MemoryContext
@@ -23,7 +24,7 @@ from memory_tools.telemetry import count_outcome, observed
 from memory_tools.visit import require_allowed
 from storage.difference import proven_difference
 from storage.document import strip_rendered
-from storage.errors import IdempotencyKeyReused, InvalidInput, SummarizerFailed, VersionConflict
+from storage.errors import IdempotencyKeyReused, InvalidInput, MemoryDisabled, SummarizerFailed, VersionConflict
 from storage.guard import examine
 from storage.outcome import Held, Outcome, Saved
 from storage.provenance import TokenUsage
@@ -59,7 +60,8 @@ class DatabaseNodes:
             snapshot = self._person(runtime).document.current()
         recalled = Recalled(snapshot.version, strip_rendered(snapshot.document))
         spent = state.get("tokens") if state.get("round") else None
-        return _nothing_yet() | UpdateState(recalled=Private(recalled), version=recalled.version, tokens=spent)
+        begun = UpdateState(recalled=Private(recalled), version=recalled.version, tokens=spent, bill=Private(Bill()))
+        return _nothing_yet() | begun
 
     def gather(self, state: GatherState, runtime: Runtime[MemoryContext], config: RunnableConfig) -> UpdateState:
         """Keep the messages that came with the run, and read what is new since the cursors."""
@@ -75,11 +77,19 @@ class DatabaseNodes:
         return {"batch": Private(batch), "more": batch.more}
 
     def _person(self, runtime: Runtime[MemoryContext]) -> UserMemory:
-        """Return whom the run is about. A person who is bound already was allowed where they were bound."""
+        """Return whom the run is about. A person who is bound by a name already was allowed where they were bound.
+
+        Whom a job knows by no name is looked at again in each step: memory may be switched off meanwhile.
+        """
         who = person(self.memory, runtime.context)
-        if isinstance(runtime.context, UserMemory):
+        if isinstance(runtime.context, UserMemory) and who.identity.names:
             return who
-        return require_allowed(who, self.memory.configurations.effective(who.identity.organization))
+        configuration = self.memory.configurations.effective(who.identity.organization)
+        if who.identity.names:
+            return require_allowed(who, configuration)
+        if not configuration.enabled:
+            raise MemoryDisabled
+        return who
 
     def diff(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Make the patch from the recalled to the new document, and prove it by applying it."""
@@ -88,8 +98,7 @@ class DatabaseNodes:
             return {}
         runtime.stream_writer({"stage": "diff"})
         before, after = recalled.document, summary.document
-        tokens = None if (spent := state.get("tokens")) is None else TokenUsage(**spent)
-        sources = provenance(before, after, summary, batch.material, tokens)
+        sources = provenance(before, after, summary, batch.material, _usage(state))
         return {"patch": proven_difference(before, after), "change": Private(Change(after, sources))}
 
     def guard(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
@@ -103,7 +112,10 @@ class DatabaseNodes:
         return {"objections": [objection.as_json() for objection in objections]}
 
     def save(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
-        """Record the outcome, and move the cursors, in one transaction; or send the run back to its beginning."""
+        """Record the outcome, and move the cursors, in one transaction; or send the run back to its beginning.
+
+        What no summarizer could make anything of is left behind (`CursorStore.go_back`).
+        """
         with observed("update_memory", name="save", store="document", door=DOOR) as seen:
             result = self._recorded(state, runtime)
             if result.get("error"):
@@ -127,9 +139,14 @@ class DatabaseNodes:
                 outcome = None if change is None else _appended(stores, change, _held(state, "recalled"), batch)
                 if batch.overtaken(stores):
                     raise _Overtaken
-                batch.record(stores)
+                if failed:
+                    batch.leave_behind(stores)
+                else:
+                    batch.record(stores)
         except (_Overtaken, IdempotencyKeyReused):
-            return _ended(state) | UpdateState(status="nothing_new", error=None, version=who.document.current().version)
+            return _ended(state) | UpdateState(
+                status="nothing_new", error=None, reason=None, version=who.document.current().version
+            )
         except (VersionConflict, InvalidInput) as conflict:  # alone, or in what a merge made of both sides
             return _again(state, conflict.code)
         return _ended(state) if outcome is None else _result(outcome)
@@ -163,7 +180,8 @@ class SummarizeNode(Runnable[UpdateState, UpdateState]):
             return {}
         recalled, batch = question
         try:
-            summary = self._summarizer.summarize(recalled.document, batch.material)
+            with _billing(input):
+                summary = self._summarizer.summarize(recalled.document, batch.material)
             return _summarized(summary, recalled, batch, input)
         except SummarizerFailed as failure:
             return _failed(failure, input)
@@ -180,13 +198,14 @@ class SummarizeNode(Runnable[UpdateState, UpdateState]):
             return {}
         recalled, batch = question
         try:
-            summary = await self._summarizer.asummarize(recalled.document, batch.material)
+            with _billing(input):
+                summary = await self._summarizer.asummarize(recalled.document, batch.material)
             return _summarized(summary, recalled, batch, input)
         except SummarizerFailed as failure:
             return _failed(failure, input)
 
 
-def _held(state: UpdateState, name: Literal["recalled", "batch", "summary", "change"]) -> Any:
+def _held(state: UpdateState, name: Literal["recalled", "batch", "summary", "change", "bill"]) -> Any:
     """Return what an earlier node handed on; None where there is nothing, or where only a serializer's copy is left."""
     private = state.get(name)
     return None if private is None else private.value
@@ -205,23 +224,44 @@ def _summarized(summary: Summary, recalled: Recalled, batch: Batch, state: Updat
     try:
         document = checked_document(summary.document, before=recalled.document, schema=batch.material.schema)
     except Unusable as unusable:
-        raise NoUsableAnswer(str(unusable), tokens=summary.tokens) from None
+        raise NoUsableAnswer(str(unusable), tokens=summary.tokens, reason=unusable.reason) from None
     checked = Summary(document, summary.evidence, summary.model, summary.prompt, summary.tokens)
     return {"summary": Private(checked), "tokens": _spent(state, summary.tokens)}
 
 
 def _failed(failure: SummarizerFailed, state: UpdateState) -> UpdateState:
-    return {"error": failure.code, "tokens": _spent(state, getattr(failure, "tokens", None))}
+    return {"error": failure.code, "reason": reason_of(failure), "tokens": _spent(state, paid(failure))}
+
+
+@contextmanager
+def _billing(state: UpdateState) -> Generator[None]:
+    """Let an error that leaves the block say what was paid in this round so far, and remember that for the next try."""
+    try:
+        yield
+    except SummarizerFailed:
+        raise
+    except BaseException as error:
+        bill = _held(state, "bill") or Bill()
+        bill.tokens = added(bill.tokens, paid(error))
+        charge(error, bill.tokens)
+        raise
 
 
 def _spent(state: UpdateState, tokens: TokenUsage | None) -> dict[str, int] | None:
-    earlier = state.get("tokens")
-    total = added(None if earlier is None else TokenUsage(**earlier), tokens)
+    """Return what the run has cost so far, its earlier rounds and the tries that broke off included."""
+    bill = _held(state, "bill") or Bill()
+    total = added(added(_usage(state), bill.tokens), tokens)
     return None if total is None else total.as_json()
 
 
+def _usage(state: UpdateState) -> TokenUsage | None:
+    spent = state.get("tokens")
+    return None if spent is None else TokenUsage(**spent)
+
+
 def _nothing_yet() -> UpdateState:
-    return {"summary": Private(), "change": Private(), "pending_id": None, "patch": [], "objections": [], "error": None}
+    empty = UpdateState(summary=Private(), change=Private(), pending_id=None, patch=[], objections=[])
+    return empty | UpdateState(error=None, reason=None)
 
 
 def _ended(state: UpdateState) -> UpdateState:
@@ -233,7 +273,7 @@ def _ended(state: UpdateState) -> UpdateState:
 def _again(state: UpdateState, error: str) -> UpdateState:
     """Send the run back to its beginning, and after the last round report the error; the material stays new."""
     begun = state.get("round", 0) + 1
-    nothing = UpdateState(status="failed", error=error, pending_id=None, patch=[], objections=[])
+    nothing = UpdateState(status="failed", error=error, reason=None, pending_id=None, patch=[], objections=[])
     known = UpdateState(version=state.get("version", 0), tokens=state.get("tokens"), more=state.get("more", False))
     return _forgotten() | nothing | known | UpdateState(round=begun if begun < ROUNDS else 0)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from graphs.answer import unfit
 from graphs.asking import NoUsableAnswer
 from graphs.conversation_summarizer import ConversationSummarizer
 from graphs.kept import messages_of, teaches
@@ -17,9 +18,6 @@ from storage.errors import InvalidInput, NotFound
 from storage.json_types import Document
 from storage.provenance import Actor, Provenance, TokenUsage, Trust, lowest
 from storage.stores import Stores
-
-DOOR = "worker"
-"""The door that the provenance of a conversation memory names."""
 
 TRANSCRIPT_MESSAGES = 1_000
 """Messages of one conversation that are read at once; the memory made of them goes on with those behind them."""
@@ -62,8 +60,8 @@ def recap_conversation(
     than is read at once, in several calls, each with what was kept of the one before. A memory that does not fit
     `schema`, or is larger than `graphs.recap.RECAP_LIMIT`, is made anew from the first message. Messages of other
     `roles`, and those that only repeat memory, are passed over; where no others are left, no summarizer is asked.
-    Nothing is written. Raises NotFound for no such conversation, SummarizerFailed (with `tokens`, where a model was
-    asked), and what the model raises.
+    Nothing is written; the provenance names the door of the person's own. Raises NotFound for no such conversation,
+    SummarizerFailed (with `tokens`, where a model was asked), and what the model raises.
     """
     reading = _reading(person, name, roles, schema)
     if reading is None:
@@ -98,13 +96,16 @@ class _Reading:
     message_count: int
     more: bool
     trust: Trust
+    through: str
+    """The door that the person's memory is open by."""
 
     def recapped(self, recap: Recap) -> NewRecap:
         """Return what a summarizer made of it, whichever it is, once it can be kept."""
         try:
             check_recap(recap.data, self.transcript.schema)
         except InvalidInput as invalid:
-            raise NoUsableAnswer(f"the memory does not fit. {invalid}", tokens=recap.tokens) from None
+            message = f"the memory does not fit. {invalid}"
+            raise NoUsableAnswer(message, tokens=recap.tokens, reason=unfit(invalid)) from None
         return self._kept(recap)
 
     def unchanged(self) -> NewRecap:
@@ -115,7 +116,7 @@ class _Reading:
         said = self.transcript.messages
         sources = Provenance(
             actor=Actor.JOB,
-            through=DOOR,
+            through=self.through,
             conversations=[self.transcript.conversation],
             messages=[each.number for each in said],
             model=recap.model,
@@ -149,7 +150,7 @@ def _reading(person: UserMemory, name: str, roles: Collection[str], schema: type
     earlier = None if memory is None else memory.data
     known = [] if memory is None else [memory.provenance.trust]
     trust = lowest([Actor.JOB.trust, *known, *(said.trust for said in found)])
-    return _Reading(Transcript(name, tuple(found), earlier, schema), place, more, trust)
+    return _Reading(Transcript(name, tuple(found), earlier, schema), place, more, trust, person.provenance.through)
 
 
 def _memory(stores: Stores, name: str) -> ConversationMemory | None:

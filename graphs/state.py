@@ -14,7 +14,7 @@ from graphs.batch import Batch
 from graphs.private import Private
 from graphs.summarizer import Summary
 from storage.json_types import Document, Patch
-from storage.provenance import Provenance
+from storage.provenance import Provenance, TokenUsage
 
 Status: TypeAlias = Literal["saved", "unchanged", "held", "failed", "nothing_new"]
 """What became of a run."""
@@ -34,6 +34,13 @@ class Change:
 
     document: Document
     provenance: Provenance
+
+
+@dataclass(slots=True)
+class Bill:
+    """What it cost to ask a summarizer that broke off: LangGraph begins the node again with the state as it was."""
+
+    tokens: TokenUsage | None = None
 
 
 class UpdateInput(TypedDict, total=False):
@@ -62,6 +69,9 @@ class UpdateOutput(TypedDict, total=False):
     error: str | None
     """The code of what went wrong. Only after `summarizer_failed` the messages count as seen."""
 
+    reason: str | None
+    """After `summarizer_failed`, why the last answer was of no use: a code such as `not_json`, where one is known."""
+
     tokens: dict[str, int] | None
     """What the model was paid for, `{"input", "output"}`, also in vain."""
 
@@ -76,6 +86,7 @@ class UpdateState(UpdateOutput, total=False):
     batch: Annotated[Private[Batch], UntrackedValue]
     summary: Annotated[Private[Summary], UntrackedValue]
     change: Annotated[Private[Change], UntrackedValue]
+    bill: Annotated[Private[Bill], UntrackedValue]
     round: Annotated[int, UntrackedValue]
     """How often the run began again; 0 in the first round, and when it is over."""
 

@@ -50,7 +50,8 @@ class Summarizer(Protocol):
 class ModelSummarizer(Summarizer):
     """Asks a LangChain chat model for the complete new document, and again, with the reason, for an unusable answer.
 
-    Errors of the model itself (no connection, rate limits) are not caught here.
+    Errors of the model itself (no connection, rate limits) go on as they are, with what was paid before them
+    (`graphs.asking.paid`).
     """
 
     def __init__(self, model: BaseChatModel | Runnable[Any, Any], *, attempts: int = ATTEMPTS) -> None:

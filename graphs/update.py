@@ -58,7 +58,10 @@ class UpdateResult:
     """Why the guard holds the change."""
 
     error: str | None
-    """The code of what went wrong. Only after `summarizer_failed` the messages count as seen."""
+    """The code of what went wrong. Only after `summarizer_failed` the messages count as seen, and are left behind."""
+
+    reason: str | None
+    """After `summarizer_failed`, why the last answer was of no use: a code such as `not_json`, where one is known."""
 
     tokens: dict[str, int] | None
     """What the model was paid for, `{"input", "output"}`, also in vain."""

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from importlib.metadata import version
 from typing import Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -13,23 +12,30 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from http_api.answer_schemas import TEXT, known
 from http_api.asking import SECONDS, Door
-from http_api.description import describe
+from http_api.description import open_to_everybody
 from http_api.docs import add_docs
 from http_api.framing import OneLength
+from http_api.guarded import Guarded, on_error, on_refusal, refuse
+from http_api.head import WithoutBody
 from http_api.headers import SecurityHeaders
 from http_api.idempotency import HEADER, REPLAYED
 from http_api.identity import Recognition
 from http_api.metrics import Measured, Metrics
-from http_api.operations import Plain, catalog_router
-from http_api.problems import Guarded, InvalidQuestion, on_error, on_refusal, refuse, told
+from http_api.openapi import describe
+from http_api.operations import catalog_router
+from http_api.problems import InvalidQuestion, told
+from http_api.routes import Plain
 from http_api.segments import WholeSegments
 from http_api.session import SessionResolver
 from memory_tools.access import Verifier
+from memory_tools.announcing import Announce, unheard
 from memory_tools.buckets import PACE, Buckets
-from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
+from memory_tools.hosts import KnownHosts, OnlyFromHere, checked_host, checked_origin, is_loopback, origin_of
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.named import ORGANIZATION, PHONE, USER, VERIFIED
+from memory_tools.unread import Unread
 from storage.errors import InvalidInput, UserMemoryError
 from storage.pointer import pointer
 
@@ -39,7 +45,7 @@ TOKEN_LEAST: Final = 16
 OPEN_PATHS: Final = ("/health", "/metrics")
 """What load balancers and Prometheus ask for, by address and under no name."""
 
-_METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _ASKED: Final = ["Authorization", "Content-Type", "If-Match", "If-None-Match", HEADER]
 _TOLD: Final = ["ETag", "Retry-After", "WWW-Authenticate", REPLAYED]
 
@@ -51,7 +57,6 @@ def create_app(
     verifiers: Collection[Verifier] = (),
     session: SessionResolver | None = None,
     job_token: str | None = None,
-    upkeep: object | None = None,
     listens_on: str = "127.0.0.1",
     url: str | None = None,
     hosts: Collection[str] = (),
@@ -60,35 +65,23 @@ def create_app(
     person: UserMemory | None = None,
     routers: Iterable[APIRouter] = (),
     seconds: float = SECONDS,
+    announce: Announce = unheard,
 ) -> FastAPI:
     """Return the ASGI app: the operations of the catalog under `/v1`, `routers`, `/health`, `/metrics` and `/docs`.
 
     Who asks is known by a bearer token that one of `verifiers` knows, or by a `session`: a SignedCookie, or a function
     of the host's own from the request to an Identity. Or everybody is `person`, on this machine alone. What only an
     operator may do with an organization goes to `operator_memory`, the worker's URL on PostgreSQL; `job_token` is the
-    secret of those who set work off for all of them, and `upkeep` what their routes hand it to (`app.state.upkeep`).
+    secret of those who set work off for all of them.
 
     Requests are answered under the names of this machine for itself, under the host of `url`, and under `hosts`, those
     for OPEN_PATHS under any; web pages may ask when they come from there, or from `origins`. One person may ask at
-    `pace`; a request takes `seconds` at the most.
+    `pace`; a request takes `seconds` at the most. Other doors of the process are told by `announce` what has changed.
 
     Raises InvalidInput where `listens_on` is not loopback and nobody verifies who asks, for a `person` beside
     verifiers or a session, and for a `url`, an origin, a `pace` or a `job_token` that is none.
     """
-    known, pages = list(hosts), [_checked_origin(origin) for origin in origins]
-    open_to_all = not verifiers and session is None
-    if open_to_all and not is_loopback(listens_on):
-        raise InvalidInput(
-            f"without tokens or sessions nobody would know who reaches {listens_on or 'any address'}: "
-            "listen on 127.0.0.1, or say whose tokens or sessions are valid"
-        )
-    if person is not None and not open_to_all:
-        raise InvalidInput("either everybody is one person, or tokens and sessions say who asks")
-    if job_token is not None and len(job_token) < TOKEN_LEAST:
-        raise InvalidInput(f"the token of the jobs has {TOKEN_LEAST} characters or more")
-    if url is not None:
-        known.append(_checked_host(url))
-        pages.append(f"{urlsplit(url).scheme}://{known[-1]}")
+    _check_who_asks(verifiers, session, job_token, person, listens_on)
     metrics = Metrics()
     app = FastAPI(
         title="User memory",
@@ -102,16 +95,7 @@ def create_app(
             HTTPException: on_refusal,
             RequestValidationError: _on_invalid,
         },
-        middleware=[
-            Middleware(Measured, metrics=metrics),
-            Middleware(SecurityHeaders),
-            Middleware(Guarded),
-            Middleware(OneLength),
-            Middleware(KnownHosts, hosts=known, origins=pages, open_paths=OPEN_PATHS, refuse=refuse),
-            *([Middleware(OnlyFromHere, refuse=refuse)] if open_to_all else []),
-            *_cross_origin(pages if origins else [], credentials=session is not None),
-            Middleware(WholeSegments),
-        ],
+        middleware=_middleware(metrics, verifiers, session, url, hosts, origins),
     )
     app.state.door = Door(
         memory=memory,
@@ -120,16 +104,86 @@ def create_app(
         buckets=Buckets.of(pace),
         job_token=job_token,
         seconds=seconds,
+        announce=announce,
     )
-    app.state.upkeep = upkeep
-    own = APIRouter(route_class=Plain)
-    for path, answer in zip(OPEN_PATHS, (_health, metrics.shown), strict=True):
-        own.add_api_route(path, answer, include_in_schema=False)
-    for router in (*routers, catalog_router(), own):
+    for router in (*routers, catalog_router(), _own_router(metrics)):
         app.router.routes.extend(router.routes)  # as they are: an included router would be searched in vain for methods
     add_docs(app)
-    describe(app, tokens=bool(verifiers), session=session)
+    describe(app, tokens=bool(verifiers), session=session, jobs=job_token is not None, is_bound=person is not None)
     return app
+
+
+def _check_who_asks(
+    verifiers: Collection[Verifier],
+    session: SessionResolver | None,
+    job_token: str | None,
+    person: UserMemory | None,
+    listens_on: str,
+) -> None:
+    """Raise InvalidInput where nobody would know who asks, or two ways to know it contradict each other."""
+    open_to_all = not verifiers and session is None
+    if open_to_all and not is_loopback(listens_on):
+        raise InvalidInput(
+            f"without tokens or sessions nobody would know who reaches {listens_on or 'any address'}: "
+            "listen on 127.0.0.1, or say whose tokens or sessions are valid"
+        )
+    if person is not None and not open_to_all:
+        raise InvalidInput("either everybody is one person, or tokens and sessions say who asks")
+    if job_token is not None and len(job_token) < TOKEN_LEAST:
+        raise InvalidInput(f"the token of the jobs has {TOKEN_LEAST} characters or more")
+
+
+def _middleware(
+    metrics: Metrics,
+    verifiers: Collection[Verifier],
+    session: SessionResolver | None,
+    url: str | None,
+    hosts: Collection[str],
+    origins: Collection[str],
+) -> list[Middleware]:
+    """Return what every request passes on its way in, the outermost first. Raises InvalidInput."""
+    names, pages = list(hosts), [checked_origin(origin) for origin in origins]
+    if url is not None:
+        names.append(checked_host(url))
+        pages.append(origin_of(url))
+    from_anywhere = bool(verifiers) or session is not None
+    return [
+        Middleware(Unread),
+        Middleware(Measured, metrics=metrics),
+        Middleware(WithoutBody),
+        Middleware(SecurityHeaders),
+        Middleware(OneLength),
+        Middleware(KnownHosts, hosts=names, origins=pages, open_paths=OPEN_PATHS, refuse=refuse),
+        *([] if from_anywhere else [Middleware(OnlyFromHere, refuse=refuse)]),
+        *_cross_origin(pages if origins else [], credentials=session is not None),
+        Middleware(Guarded),  # below: pages of other origins are told what went wrong, too
+        Middleware(WholeSegments),
+    ]
+
+
+def _own_router(metrics: Metrics) -> APIRouter:
+    """Return what everybody may ask of the server itself."""
+    router = APIRouter(route_class=Plain)
+    health, figures = OPEN_PATHS
+    router.add_api_route(
+        health,
+        _health,
+        **open_to_everybody(
+            "get_health",
+            "Tell that the server answers",
+            {"application/json": known(status={"const": "ok"})},
+        ),
+    )
+    router.add_api_route(
+        figures,
+        metrics.shown,
+        **open_to_everybody(
+            "get_metrics",
+            "Tell how many requests there were and how long they took, for Prometheus",
+            {"text/plain": TEXT},
+        ),
+    )
+    return router
 
 
 async def _health(_: Request) -> Response:
@@ -158,29 +212,3 @@ def _cross_origin(pages: Collection[str], *, credentials: bool) -> list[Middlewa
             allow_credentials=credentials,
         )
     ]
-
-
-def _checked_host(url: str) -> str:
-    """Return the host of the address of this server. Raises InvalidInput."""
-    host = _plain_host(url)
-    if host is None:
-        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://memory.example.com")
-    return host
-
-
-def _checked_origin(origin: str) -> str:
-    """Return where pages may come from, as browsers write it. Raises InvalidInput."""
-    host = _plain_host(origin)
-    if host is None or urlsplit(origin).path not in ("", "/"):
-        raise InvalidInput("an origin is a scheme and a host, such as https://app.example.com")
-    return f"{urlsplit(origin).scheme}://{host}"
-
-
-def _plain_host(url: str) -> str | None:
-    """Return the host of an address that has nothing but one and a path; None for any other."""
-    try:
-        parts, host = urlsplit(url), host_of(url)
-    except ValueError:
-        return None
-    plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
-    return host if plain and not parts.query and not parts.fragment and "@" not in parts.netloc else None

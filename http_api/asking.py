@@ -3,10 +3,11 @@
 import asyncio
 import hmac
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,9 +15,10 @@ from starlette.responses import Response
 from http_api.etag import Conditions, Versioned, conditions, held_to, read_document, tag, version_of
 from http_api.idempotency import REPLAYED, Answer, answered_once, fingerprint, idempotency_key
 from http_api.identity import DOOR, Asker, Recognition
-from http_api.members import body_of, checked, is_little, members_of
+from http_api.members import WITH_BODY, body_of, checked, is_little, members_of
 from http_api.problems import MAY_READ, NoWorkersUrl
 from memory_tools.access import Scope
+from memory_tools.announcing import Announce, unheard
 from memory_tools.answer import DONE, as_json
 from memory_tools.bearer import one_token
 from memory_tools.body import ClientGone
@@ -29,11 +31,6 @@ from storage.canonical import dumps
 from storage.errors import RateLimited, TimedOut, UnsafeRole
 from storage.identity import Identity
 from storage.json_types import Json
-
-Ask = TypeVar("Ask", bound=Input)
-
-Whose: TypeAlias = Callable[[Asker, Any], UserMemory]
-"""Says whose memory a question is about. Called in a thread."""
 
 SCOPES: Final = {Effect.READ: Scope.READ, Effect.WRITE: Scope.WRITE, Effect.ERASE: Scope.WRITE}
 """What a token has to be given for."""
@@ -59,13 +56,14 @@ class Door:
     buckets: Buckets
     job_token: str | None = None
     seconds: float = SECONDS
+    announce: Announce = unheard
 
     def asker(self, request: Request, session: Identity | None) -> Asker:
         """Return who asks, in a thread. Raises what `Recognition` raises, and RateLimited."""
         asker = self.recognition.asker(request, session)
         request.scope[MAY_READ] = asker.may(Scope.READ) or asker.may(Scope.OPERATE)
         if not asker.names_nobody:
-            self.pace(asker.key)
+            self.pace(asker.bucket())
         return asker
 
     def pace(self, who: tuple[str, ...]) -> None:
@@ -79,6 +77,99 @@ class Door:
         return None not in (self.job_token, token) and hmac.compare_digest(_digest(self.job_token), _digest(token))
 
 
+Whose: TypeAlias = Callable[[Door, Asker, Any], UserMemory]
+"""Says whose memory is meant, by what is asked. Called in a thread."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one route asks, and how it is answered."""
+
+    name: str
+    act: Callable[[Any, Any], Any]
+    """Answers a person, or whoever sets work off, to what `input` asks."""
+
+    input: type[Input]
+    """Checks the members of the path and of the query or the body."""
+
+    effect: Effect
+    scope: Scope | None = None
+    """What who asks has to be given for, before anything else is looked at. None: READ or WRITE as the effect says, or
+    what `whose` asks for."""
+
+    whose: Whose | None = None
+    """Finds the person where neither token nor headers say who it is."""
+
+    status: int = 200
+    versioned: Versioned | None = None
+    """What has versions takes conditions."""
+
+    keeps_keys: bool = True
+    """Whether an answer is kept under the `Idempotency-Key` that it was asked for with."""
+
+    @cached_property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.effect is not Effect.READ
+
+    @cached_property
+    def needed(self) -> Scope:
+        """The scope that a person's memory is opened for."""
+        return self.scope or SCOPES[self.effect]
+
+    @cached_property
+    def _observed(self) -> Mapping[str, str]:
+        store = self.input.__module__.rpartition(".")[2]
+        return {"operation": word(self.name, self.effect), "name": self.name, "store": store, "door": DOOR}
+
+    def answer(self, door: Door, asker: Asker, request: Request, body: bytes) -> Answer:
+        """Return what `asker` is answered, in a thread of the memory. Raises the errors of `storage`."""
+        with observed(**self._observed) as seen:
+            if self.scope is not None or self.whose is None:
+                asker.require(self.needed)
+            key = idempotency_key(request.headers) if self.writes else None
+            wanted = conditions(request.headers, writes=self.writes, versioned=self.versioned)
+            members = members_of(request, body)
+            ask = checked(self.input, members, strict=request.method in WITH_BODY)
+            person = self._person(door, asker, ask)
+            if key is None or not self.keeps_keys:
+                given = self._held(person, ask, wanted)
+            else:
+                same = fingerprint(self.name, members, request.headers)
+                given = answered_once(person, key, same, lambda within: self._answer(within, ask, wanted))
+            if self.writes and not given.replayed:
+                door.announce(person.key, self.name, members, given.value)
+            seen.content(lambda: dumps(given.value))
+            return given
+
+    def _person(self, door: Door, asker: Asker, ask: Any) -> UserMemory:
+        person = asker.person(self.needed) if self.whose is None else self.whose(door, asker, ask)
+        if asker.names_nobody:
+            door.pace(asker.bucket(person))
+        return person
+
+    def _held(self, person: UserMemory, ask: Any, wanted: Conditions | None) -> Answer:
+        if wanted is None or not self.writes:
+            return self._answer(person, ask, wanted)
+        with person.begin() as stores:  # a condition that does not hold takes everything back
+            return self._answer(Within(person, stores), ask, wanted)
+
+    def _answer(self, person: UserMemory, ask: Any, wanted: Conditions | None) -> Answer:
+        if self.versioned is None:
+            return Answer(self.status, _said(self.act(person, ask)))
+        if self.writes:
+            answer = self.act(person, ask) if wanted is None else held_to(wanted, self.versioned, self.act, person, ask)
+            return Answer(self.status, _said(answer), tag(version_of(answer)))
+        if self.versioned is Versioned.DOCUMENT:
+            answer, version = read_document(self.act, person, ask)
+        else:
+            answer = self.act(person, ask)
+            version = version_of(answer)
+        if wanted is not None and wanted.is_known(version):
+            return Answer(NOT_MODIFIED, None, tag(version))
+        return Answer(self.status, _said(answer), tag(version))
+
+
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """Who sets work off, and for whom."""
@@ -89,75 +180,32 @@ class Trigger:
     idempotency_key: str | None
 
 
-async def answered(
-    request: Request,
-    act: Callable[[UserMemory, Ask], Any],
-    question: type[Ask],
-    *,
-    name: str,
-    effect: Effect,
-    scope: Scope | None = None,
-    whose: Whose | None = None,
-    status: int = 200,
-    versioned: Versioned | None = None,
-    keeps_keys: bool = True,
-) -> Response:
-    """Return what `act` answers about the person whose memory it is, in a thread of the memory.
+async def answered(request: Request, question: Question) -> Response:
+    """Return the answer to a question about one person.
 
-    `question` checks the members of the path and of the query or the body. Who asks needs `scope`, by default READ or
-    WRITE as the effect says; `whose` finds the person otherwise, and says what is needed where `scope` does not. With
-    an `Idempotency-Key` a write is one transaction of the person's with its answer; unless it `keeps_keys` not, because
-    what it writes is not the person's. What is `versioned` takes conditions. Raises the errors of `storage`, which the
-    app tells as problem details.
+    Under an `Idempotency-Key`, a write and its answer are one transaction of the person's. Without `keeps_keys` the key
+    is passed over: what is written is not the person's. Raises the errors of `storage`, which the app tells as problem
+    details.
     """
     door: Door = request.app.state.door
-    writes = effect is not Effect.READ
-    needed = scope or SCOPES[effect]
-    store = question.__module__.rpartition(".")[2]
-
-    def answer(asker: Asker, body: bytes) -> Answer:
-        with observed(word(name, effect), name=name, store=store, door=DOOR) as seen:
-            if scope is not None or whose is None:
-                asker.require(needed)
-            key = idempotency_key(request.headers) if writes else None
-            wanted = conditions(request.headers, writes=writes, versioned=versioned)
-            members = members_of(request, body)
-            ask = checked(question, members)
-            person = asker.person(needed) if whose is None else whose(asker, ask)
-            if asker.names_nobody:
-                door.pace(person.key)
-
-            def perform(person: UserMemory) -> Answer:
-                return _performed(act, person, ask, status, wanted, versioned, writes)
-
-            if key is not None and keeps_keys:
-                given = answered_once(person, key, fingerprint(name, members, request.headers), perform)
-            elif writes and wanted is not None:
-                with person.begin() as stores:  # a condition that does not hold takes everything back
-                    given = perform(Within(person, stores))
-            else:
-                given = perform(person)
-            seen.content(lambda: dumps(given.value))
-            return given
 
     async def run() -> Answer:
         session, threads = await door.recognition.session(request), door.memory.threads
         if is_little(request):  # the way to a thread and back costs more than what is done there
             body = await body_of(request)
-            return await threads.run(lambda: answer(door.asker(request, session), body))
+            return await threads.run(lambda: question.answer(door, door.asker(request, session), request, body))
         asker = await threads.run(lambda: door.asker(request, session))
         body = await body_of(request)
-        return await threads.run(lambda: answer(asker, body))
+        return await threads.run(lambda: question.answer(door, asker, request, body))
 
     return await _in_time(door, run)
 
 
-async def triggered(
-    request: Request, act: Callable[[Trigger, Ask], Any], question: type[Ask], *, name: str, status: int = 202
-) -> Response:
-    """Return what `act` answers, which sets work off: for who has the job token, or operates an organization.
+async def triggered(request: Request, question: Question) -> Response:
+    """Return the answer to a question that sets work off, whose `act` is given the Trigger, not a person.
 
-    It is called in a thread of the operators' memory. Raises Unauthenticated and InsufficientScope for anybody else.
+    Who has the job token may ask, and who operates an organization. It is called in a thread of the operators' memory.
+    Raises Unauthenticated and InsufficientScope for anybody else.
     """
     door: Door = request.app.state.door
 
@@ -168,14 +216,14 @@ async def triggered(
             asker = await door.memory.threads.run(lambda: door.asker(request, session))
             asker.require(Scope.OPERATE)
             if asker.names_nobody:
-                door.pace(asker.key)
+                door.pace(asker.bucket())
             organization = asker.organization
         trigger = Trigger(organization, idempotency_key(request.headers))
         body = await body_of(request)
 
         def answer() -> Answer:
-            ask = checked(question, members_of(request, body))
-            return Answer(status, _said(act(trigger, ask)))
+            ask = checked(question.input, members_of(request, body), strict=request.method in WITH_BODY)
+            return Answer(question.status, _said(question.act(trigger, ask)))
 
         return await door.operator_memory.threads.run(answer)
 
@@ -200,27 +248,6 @@ async def _in_time(door: Door, run: Callable[[], Awaitable[Answer]]) -> Response
     if answer.status == NOT_MODIFIED:
         return Response(status_code=NOT_MODIFIED, headers=headers)
     return Response(dumps(answer.value).encode(), answer.status, headers, "application/json")
-
-
-def _performed(
-    act: Callable[[UserMemory, Any], Any],
-    person: UserMemory,
-    ask: Any,
-    status: int,
-    wanted: Conditions | None,
-    versioned: Versioned | None,
-    writes: bool,
-) -> Answer:
-    if versioned is None:
-        return Answer(status, _said(act(person, ask)))
-    if versioned is Versioned.DOCUMENT and not writes:
-        said, version = read_document(act, person, ask)
-    else:
-        said = act(person, ask) if wanted is None or not writes else held_to(wanted, versioned, act, person, ask)
-        version = version_of(said)
-    if wanted is not None and not writes and wanted.is_known(version):
-        return Answer(NOT_MODIFIED, None, tag(version))
-    return Answer(status, _said(said), tag(version))
 
 
 def _said(answer: Any) -> Json:

@@ -4,78 +4,87 @@ A conversation has a name, which is the host's id of it and unique for its perso
 alone everything else is found, as a message in the queue has it; whose conversation it is, the directory knows.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
-from starlette.requests import Request
-from starlette.responses import Response
+from pydantic import BeforeValidator, Field
 
-from http_api.answers import ANY, NUMBER, OBJECT, TEXT, WHEN, known, maybe
-from http_api.asking import answered
-from http_api.description import described
+from http_api.answer_schemas import ANY, NUMBER, OBJECT, TEXT, WHEN, known, maybe
+from http_api.asking import Door
 from http_api.identity import Asker
-from http_api.operations import Plain
-from http_api.user_text import UserId
+from http_api.routes import Plain, add_route
+from http_api.user_id import CountedUserId
 from memory_tools.access import Scope
 from memory_tools.answer import as_json
 from memory_tools.memory import UserMemory
-from memory_tools.operation import Effect, Input, Omittable
+from memory_tools.operation import NAMED, Effect, Input, Omittable
+from memory_tools.operations.conversation_memories import MessageCount
 from memory_tools.operations.conversations import Said
 from storage.conversation_memories import ConversationMemory
 from storage.errors import NotFound
 from storage.json_types import Json
 from storage.limits import PAGE_LIMIT
-from storage.work.eligible import conversation_found
+from storage.work.eligible import whose_conversation
 from storage.work.unbound import require_workers_role
 
 MESSAGES_AT_ONCE: Final = 1_000
-"""Messages of a conversation in one answer at the most."""
+"""Messages of a conversation in one question, and in one answer, at the most."""
 
-ConversationId = Annotated[UUID, Field(description="The id of the conversation, which it was given when it began.")]
-Messages = Annotated[list[Said], Field(description="What was said, in order.", min_length=1, max_length=1_000)]
+
+def _as_uuid(value: Any) -> Any:
+    """Read a UUID, which is text in JSON."""
+    return UUID(value) if isinstance(value, str) else value
+
+
+ConversationId = Annotated[
+    UUID,
+    BeforeValidator(_as_uuid),
+    Field(description="The id of the conversation, which it was given when it began."),
+]
+Messages = Annotated[
+    list[Said], Field(description="What was said, in order.", min_length=1, max_length=MESSAGES_AT_ONCE)
+]
 
 
 class NewConversation(Input):
     """The beginning of a conversation, or what goes on in one of that name."""
 
-    name: Annotated[str, Field(description="The host's own id of the conversation.", examples=["call-17"])]
+    name: Annotated[str, Field(description="The host's own id of the conversation.", examples=["call-17"]), NAMED]
     messages: Messages
-    user_id: Annotated[Omittable[UserId], Field(description="Whose conversation; else the Memory-... headers say so.")]
+    user_id: Annotated[
+        Omittable[CountedUserId], Field(description="Whose conversation; else the Memory-... headers say so.")
+    ]
 
 
-class MoreMessages(Input):
+class OfConversation(Input):
+    """What is about one conversation."""
+
+    conversation_id: ConversationId
+
+
+class MoreMessages(OfConversation):
     """What else was said."""
 
-    conversation_id: ConversationId
     messages: Messages
 
 
-class TranscriptWanted(Input):
+class TranscriptWanted(OfConversation):
     """The messages of a conversation."""
 
-    conversation_id: ConversationId
     limit: Annotated[int, Field(ge=1, le=MESSAGES_AT_ONCE, description="How many messages.")] = MESSAGES_AT_ONCE
     after: Annotated[int, Field(ge=0, description="The `next` of the answer before.")] = 0
 
 
-class MemoryWanted(Input):
+class MemoryWanted(OfConversation):
     """The memory of a conversation."""
 
-    conversation_id: ConversationId
 
-
-class NewMemory(Input):
+class NewMemory(OfConversation):
     """What is to be remembered of a conversation, in the place of what was."""
 
-    conversation_id: ConversationId
     memory_data: Annotated[dict[str, Any], Field(description="A JSON object of at most 64 KB.")]
-    message_count: Annotated[
-        Omittable[Annotated[int, Field(ge=1)]],
-        Field(description="Of how many messages it is made, from the first; all by default."),
-    ]
+    message_count: MessageCount
 
 
 _CONVERSATION: Final = known(
@@ -99,6 +108,7 @@ _MEMORY: Final = known(
     updated_at=WHEN,
 )
 _SAID: Final[Json] = [{"role": "user", "content": "I moved to Bonn.", "external_id": "m-1"}]
+_TAG: Final = "conversations"
 _ID: Final = "01a1f3a0-0000-7000-8000-000000000017"
 
 
@@ -106,73 +116,76 @@ def conversations_router() -> APIRouter:
     """Return the routes."""
     router = APIRouter(route_class=Plain)
 
-    def add(
-        route: str, name: str, act: Callable[[UserMemory, Any], Any], question: type[Input], summary: str, **said: Any
-    ) -> None:
-        method, _, path = route.partition(" ")
-        effect = Effect.READ if method == "GET" else Effect.WRITE
-
-        async def endpoint(request: Request) -> Response:
-            return await answered(request, act, question, name=name, effect=effect, whose=_whose(request))
-
-        description = described(
-            name,
-            method,
-            path,
-            question,
-            summary=summary,
-            effect=effect,
-            tag="conversations",
-            scope=Scope.OPERATE,
-            **said,
-        )
-        router.add_api_route(path, endpoint, methods=[method], **description)
-
-    add(
+    add_route(
+        router,
         "POST /conversations",
         "post_conversation",
         _begun,
         NewConversation,
-        "Keep a conversation of a person, new or going on",
+        effect=Effect.WRITE,
+        scope=Scope.OPERATE,
+        whose=_named,
+        summary="Keep a conversation of a person, new or going on",
+        tag=_TAG,
         answer=_CONVERSATION,
         example={"user_id": "ada", "name": "call-17", "messages": _SAID},
     )
-    add(
+    add_route(
+        router,
         "POST /conversations/{conversation_id}/messages",
         "post_conversation_messages",
         _continued,
         MoreMessages,
-        "Keep what else was said in a conversation",
+        effect=Effect.WRITE,
+        scope=Scope.OPERATE,
+        whose=_of_conversation,
+        summary="Keep what else was said in a conversation",
+        tag=_TAG,
         answer=_CONVERSATION,
         example={"conversation_id": _ID, "messages": _SAID},
         named_by_header=False,
     )
-    add(
+    add_route(
+        router,
         "GET /conversations/{conversation_id}/messages",
         "get_conversation_messages",
         _transcript,
         TranscriptWanted,
-        "Read a conversation",
+        effect=Effect.READ,
+        scope=Scope.OPERATE,
+        whose=_of_conversation,
+        summary="Read a conversation",
+        tag=_TAG,
         answer=_TRANSCRIPT,
         example={"conversation_id": _ID},
         named_by_header=False,
     )
-    add(
+    add_route(
+        router,
         "GET /conversations/{conversation_id}/memory",
         "get_memory_of_conversation",
         _memory,
         MemoryWanted,
-        "Read what is remembered of a conversation",
+        effect=Effect.READ,
+        scope=Scope.OPERATE,
+        whose=_of_conversation,
+        summary="Read what is remembered of a conversation",
+        tag=_TAG,
         answer=_MEMORY,
         example={"conversation_id": _ID},
         named_by_header=False,
     )
-    add(
+    add_route(
+        router,
         "POST /memories",
         "post_memory_of_conversation",
         _remembered,
         NewMemory,
-        "Insert or replace what is remembered of a conversation",
+        effect=Effect.WRITE,
+        scope=Scope.OPERATE,
+        whose=_of_conversation,
+        summary="Insert or replace what is remembered of a conversation",
+        tag=_TAG,
         answer=_MEMORY,
         example={"conversation_id": _ID, "memory_data": {"summary": "Ada moved to Bonn."}},
         named_by_header=False,
@@ -180,23 +193,20 @@ def conversations_router() -> APIRouter:
     return router
 
 
-def _whose(request: Request) -> Callable[[Asker, Any], UserMemory]:
-    """Return what finds the person: by the name that is given, or by the id of the conversation."""
+def _named(_: Door, asker: Asker, ask: NewConversation) -> UserMemory:
+    """Return the person whom the body or a header names."""
+    return asker.person(Scope.OPERATE, ask.user_id)
 
-    def whose(asker: Asker, ask: Any) -> UserMemory:
-        if isinstance(ask, NewConversation):
-            return asker.person(Scope.OPERATE, ask.user_id)
-        asker.require(Scope.OPERATE)
-        door = request.app.state.door
-        operators = door.operator_memory
-        found = conversation_found(operators.database, ask.conversation_id)
-        if found is None and operators is door.memory:
-            require_workers_role(operators.database)  # the application's URL sees nobody's
-        if found is None or found.organization != asker.organization:
-            raise NotFound("there is no such conversation")
-        return asker.owned(operators.of_owner(found.owner, found.organization), Scope.OPERATE)
 
-    return whose
+def _of_conversation(door: Door, asker: Asker, ask: OfConversation) -> UserMemory:
+    """Return the person whose conversation it is, by its id."""
+    operators = door.operator_memory
+    found = whose_conversation(operators.database, ask.conversation_id)
+    if found is None and operators is door.memory:
+        require_workers_role(operators.database)  # the application's URL sees nobody's
+    if found is None or found.organization != asker.organization:
+        raise NotFound("there is no such conversation")
+    return asker.owned(operators.of_owner(found.owner, found.organization), Scope.OPERATE)
 
 
 def _begun(person: UserMemory, ask: NewConversation) -> Json:

@@ -1,53 +1,21 @@
 """Description: what OpenAPI says of a route: what it takes, what it answers, and every way in which it can fail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from http_api.etag import Versioned
 from http_api.idempotency import HEADER, KEY_LIMIT, REPLAYED
 from http_api.members import WITH_BODY
+from http_api.openapi import OF_OPERATORS, OF_PEOPLE
 from http_api.problems import INTERNAL, MEDIA_TYPE, STATUSES
-from http_api.session import COOKIE, SessionResolver, SignedCookie
 from memory_tools import named
 from memory_tools.access import Scope
-from memory_tools.operation import Effect
-
-_PROBLEM: Final = {
-    "type": "object",
-    "description": "What went wrong (RFC 9457). Programs go by the code.",
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-        "pointer": {"type": "string", "description": "The JSON pointer of the place that is wrong."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"pointer": {"type": "string"}, "message": {"type": "string"}},
-                "required": ["pointer", "message"],
-            },
-        },
-        "scope": {"type": "string", "description": "What the token would have to be given for."},
-        "retry_after": {"type": "integer", "description": "Seconds to wait."},
-        "expected": {"type": ["integer", "null"]},
-        "current": {"type": ["integer", "null"], "description": "The version that is in force."},
-        "conflicts": {"type": "array", "items": {"type": "object"}},
-    },
-    "required": ["type", "title", "status", "detail", "code"],
-}
-
-SECURITY: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of an issuer."},
-    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Of a person who is signed in."},
-}
+from memory_tools.operation import Effect, complete_schema
 
 _NAMING: Final = {
     named.USER: "Whose memory it is, percent-encoded; only for tokens that act for others.",
@@ -56,17 +24,23 @@ _NAMING: Final = {
     named.ORGANIZATION: "The organization of the person, percent-encoded: the token's own.",
 }
 
-_ENCODED: Final = {"type": "string", "pattern": "^([!-$&-~]|%[0-7][0-9A-Fa-f])+$"}
+_ENCODED: Final = {"type": "string", "pattern": "^([!-$&-~]|%[0-9A-Fa-f]{2})+$"}
+_TAG: Final = '(W/)?"[!#-~]*"'
+_TAGS: Final = {"type": "string", "pattern": rf"^(\*|{_TAG}([ \t]*,[ \t]*{_TAG})*)$"}
 _FORMS: Final = {
     named.USER: _ENCODED,
     named.PHONE: _ENCODED,
     named.VERIFIED: {"type": "string", "enum": ["true", "false"]},
     named.ORGANIZATION: _ENCODED,
     HEADER: {"type": "string", "pattern": f"^[!-~]{{1,{KEY_LIMIT}}}$"},
-    "If-Match": {"type": "string", "pattern": r'^(\*|"[0-9]+")$'},
-    "If-None-Match": {"type": "string", "pattern": r'^(\*|"[0-9]+")$'},
 }
-"""What stands in the headers, in the plain cases that a client needs."""
+"""What stands in the headers."""
+
+_ETAGS: Final = {
+    Versioned.DOCUMENT: {"type": "string", "pattern": '^"(0|[1-9][0-9]*)"$'},
+    Versioned.ITEM: {"type": "string", "pattern": '^"[1-9][0-9]*-[0-9a-f]+"$'},
+}
+"""What the tags of an answer look like; to whom they are told they are opaque."""
 
 
 def described(
@@ -85,27 +59,22 @@ def described(
     scope: Scope | None = None,
     versioned: Versioned | None = None,
     named_by_header: bool = True,
+    asked_by: Sequence[str] | None = None,
+    takes_key: bool = False,
+    replays: bool = False,
 ) -> dict[str, Any]:
     """Return the keyword arguments with which `add_api_route` describes a route.
 
-    `answer` is the JSON schema of what it answers, any JSON where it is not said; `example` is a question.
+    `answer` is the JSON schema of what it answers, any JSON where it is not said; `example` is a question. `asked_by`
+    are the ways of SECURITY to say who asks, by default those of people, or where the scope is theirs of operators.
+    What `takes_key` is done once under an `Idempotency-Key`; what `replays` tells so when it comes again.
     """
-    schema = _inlined(question.model_json_schema())
+    schema = _inlined(complete_schema(question))
     parameters, body = _placed(method, path, schema, dict(example or {}))
-    headers = dict(_NAMING) if named_by_header else {}
-    if effect is not Effect.READ:
-        headers[HEADER] = f"The same key of 1 to {KEY_LIMIT} characters has the request done once."
-    if versioned is not None and effect is not Effect.READ:
-        headers["If-Match"] = "The ETag that was read, or `*`: otherwise nothing is written."
-        headers["If-None-Match"] = "`*`: only if there is nothing yet."
-    elif versioned is not None:
-        headers["If-None-Match"] = "The ETag that is known: if there is nothing new, the answer is empty."
-    parameters += [
-        {"name": each, "in": "header", "required": False, "description": said, "schema": _FORMS[each]}
-        for each, said in headers.items()
-    ]
+    parameters += _headers(effect, versioned, named_by_header, takes_key)
     scopes = f" Needs the scope `{scope}`." if scope else ""
-    extra: dict[str, Any] = {"parameters": parameters, "security": [{each: []} for each in SECURITY]}
+    ways = asked_by or (OF_OPERATORS if scope is Scope.OPERATE else OF_PEOPLE)
+    extra: dict[str, Any] = {"parameters": parameters, "security": [{each: []} for each in ways]}
     if body is not None:
         extra["requestBody"] = body
     return {
@@ -115,34 +84,46 @@ def described(
         "description": f"{description or ''}{scopes}".strip(),
         "tags": [tag],
         "status_code": status,
-        "responses": {**_refusals(), **_answers(status, answer or {}, effect, versioned)},
+        "responses": {**_refusals(), **_answers(status, answer or {}, effect, versioned, replays)},
         "openapi_extra": extra,
     }
 
 
-def describe(app: FastAPI, *, tokens: bool, session: SessionResolver | None) -> None:
-    """Have an app describe itself with the problems, and with those ways to say who asks that it knows.
+def open_to_everybody(name: str, summary: str, content: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the keyword arguments for a route that asks for nobody's name; `content` are schemas by media type."""
+    refusals = _refusals()
+    answer = {"description": "The answer.", "content": {media: {"schema": said} for media, said in content.items()}}
+    return {
+        "methods": ["GET"],
+        "operation_id": name,
+        "name": name,
+        "summary": summary,
+        "description": "Answered under any host name, and without saying who asks.",
+        "tags": ["server"],
+        "response_class": Response,
+        "responses": {200: answer, **{status: refusals[status] for status in (403, 421, 500)}},
+        "openapi_extra": {"security": []},
+    }
 
-    Of a session that a host knows in its own way nothing can be said: it need not even be a cookie.
-    """
-    schemes = {"bearer": SECURITY["bearer"]} if tokens else {}
-    if isinstance(session, SignedCookie):
-        schemes["session"] = SECURITY["session"] | {"name": session.cookie}
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            components = schema.setdefault("components", {})
-            components.setdefault("schemas", {})["Problem"] = _PROBLEM
-            components["securitySchemes"] = schemes
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    asked = operation.get("security", [])
-                    operation["security"] = [each for each in asked if each.keys() <= schemes.keys()]
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # how FastAPI has it done
+def _headers(
+    effect: Effect, versioned: Versioned | None, named_by_header: bool, takes_key: bool
+) -> list[dict[str, Any]]:
+    """Return the parameters that stand in headers."""
+    said = [(name, text, _FORMS[name]) for name, text in _NAMING.items()] if named_by_header else []
+    if takes_key:
+        once = f"The same key of 1 to {KEY_LIMIT} characters has the request done once."
+        said.append((HEADER, once, _FORMS[HEADER]))
+    if versioned is not None and effect is not Effect.READ:
+        said.append(("If-Match", "The ETag that was read, or `*`: otherwise nothing is written.", _TAGS))
+        said.append(("If-None-Match", "`*`: only if there is nothing yet.", {"type": "string", "enum": ["*"]}))
+    elif versioned is not None:
+        known = "The ETag that is known: if there is nothing new, the answer is empty."
+        said.append(("If-None-Match", known, _TAGS))
+    return [
+        {"name": name, "in": "header", "required": False, "description": text, "schema": form}
+        for name, text, form in said
+    ]
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +136,8 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(part, dict):
             return part
         if "$ref" in part:
-            return plain(definitions[part["$ref"].rpartition("/")[2]])
+            beside = {name: each for name, each in part.items() if name != "$ref"}
+            return plain({**definitions[part["$ref"].rpartition("/")[2]], **beside})
         return {name: plain(each) for name, each in part.items()}
 
     whole: dict[str, Any] = plain(schema)
@@ -186,9 +168,20 @@ def _placed(
 def _parameter(
     name: str, place: str, schema: dict[str, Any], required: bool, example: dict[str, Any]
 ) -> dict[str, Any]:
+    schema = _never_null(schema)
     said = {"name": name, "in": place, "required": place == "path" or required, "schema": schema}
     said |= {"description": schema["description"]} if "description" in schema else {}
     return said | ({"example": example[name]} if name in example else {})
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what a path or a query can say: there null would be a text of four letters."""
+    forms = schema.get("anyOf", [])
+    said = [each for each in forms if each != {"type": "null"}]
+    if len(said) == len(forms):
+        return schema
+    rest = {name: each for name, each in schema.items() if name != "anyOf"}
+    return {**rest, **said[0]} if len(said) == 1 else {**rest, "anyOf": said}
 
 
 def _refusals() -> dict[int | str, dict[str, Any]]:
@@ -205,8 +198,8 @@ def _refusals() -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _header(text: str) -> dict[str, Any]:
-    return {"description": text, "schema": {"type": "string"}}
+def _header(text: str, schema: Mapping[str, Any] = MappingProxyType({"type": "string"})) -> dict[str, Any]:
+    return {"description": text, "schema": dict(schema)}
 
 
 _TOLD: Final = {
@@ -214,14 +207,15 @@ _TOLD: Final = {
     403: {"WWW-Authenticate": _header("Which scope is missing, where it is one.")},
     429: {"Retry-After": _header("Seconds to wait.")},
     503: {"Retry-After": _header("Seconds to wait.")},
+    504: {"Retry-After": _header("Seconds to wait.")},
 }
 
 
 def _answers(
-    status: int, answer: Mapping[str, Any], effect: Effect, versioned: Versioned | None
+    status: int, answer: Mapping[str, Any], effect: Effect, versioned: Versioned | None, replays: bool
 ) -> dict[int | str, dict[str, Any]]:
-    headers = {"ETag": _header("The version, in quotation marks.")} if versioned else {}
-    if effect is not Effect.READ:
+    headers = {"ETag": _header("Which version it is.", _ETAGS[versioned])} if versioned else {}
+    if replays:
         headers[REPLAYED] = _header("true where nothing was done, because the request had come before.")
     done: dict[str, Any] = {"description": "The answer.", "content": {"application/json": {"schema": dict(answer)}}}
     said: dict[int | str, dict[str, Any]] = {status: done | ({"headers": headers} if headers else {})}

@@ -1,10 +1,15 @@
-"""ETags: the version of a document or an item as HTTP names it, and the conditions that a request makes on it."""
+"""ETags: the version of a document or an item as HTTP names it, and the conditions that a request makes on it.
+
+A document's tag is its version, `"41"`. An item's versions begin anew when it is deleted and made again, so its tag
+says when it was made, too: `"2-6451a0c3f2e80"`.
+"""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 from starlette.datastructures import Headers
@@ -17,7 +22,9 @@ from storage.items import Item
 from storage.outcome import Held, Outcome, Unchanged
 
 _LIST: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
-_VERSION: Final = re.compile("0|[1-9][0-9]{0,17}")
+_VERSION: Final = re.compile("(0|[1-9][0-9]{0,17})(?:-([0-9a-f]{1,16}))?")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Versioned(StrEnum):
@@ -27,6 +34,18 @@ class Versioned(StrEnum):
     ITEM = "item"
 
 
+class Version(NamedTuple):
+    """A version, with all that its tag says."""
+
+    number: int
+    made: str = ""
+    """When an item was made, in microseconds since 1970 as hexadecimal digits; nothing for a document."""
+
+
+NOTHING: Final = Version(0)
+"""An item that is not there, and a document in which nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tags:
     """The entity tags of one condition; those that are no version of ours match nothing."""
@@ -34,8 +53,8 @@ class Tags:
     any: bool = False
     """`*`: whatever version there is."""
 
-    versions: frozenset[int] = frozenset()
-    weak: frozenset[int] = frozenset()
+    versions: frozenset[Version] = frozenset()
+    weak: frozenset[Version] = frozenset()
     """Versions of weak tags: enough to tell that nothing is new, and not to change anything (RFC 9110, 8.8.3.2)."""
 
 
@@ -46,15 +65,15 @@ class Conditions:
     match: Tags | None = None
     none_match: Tags | None = None
 
-    def is_known(self, version: int) -> bool:
+    def is_known(self, version: Version) -> bool:
         """Tell whether the asker of a read has this version already."""
         tags = self.none_match
         return tags is not None and (tags.any or version in tags.versions or version in tags.weak)
 
 
-def tag(version: int) -> str:
+def tag(version: Version) -> str:
     """Return the entity tag of a version."""
-    return f'"{version}"'
+    return f'"{version.number}-{version.made}"' if version.made else f'"{version.number}"'
 
 
 def conditions(headers: Headers, *, writes: bool, versioned: Versioned | None) -> Conditions | None:
@@ -74,15 +93,15 @@ def conditions(headers: Headers, *, writes: bool, versioned: Versioned | None) -
     return Conditions(match, none_match)
 
 
-def version_of(answer: Item | Outcome) -> int:
+def version_of(answer: Item | Outcome) -> Version:
     """Return the version that is in force now."""
-    return answer.version
+    return Version(answer.version, _made(answer) if isinstance(answer, Item) else "")
 
 
-def read_document(act: Callable[[UserMemory, Any], Any], person: UserMemory, ask: Any) -> tuple[Any, int]:
+def read_document(act: Callable[[UserMemory, Any], Any], person: UserMemory, ask: Any) -> tuple[Any, Version]:
     """Return what is asked of the document and the version that was read: a part of it does not say."""
     whole = act(person, ask.model_copy(update={"pointer": None}))
-    return named(whole, ask.pointer or ""), whole.get("version", 0)
+    return named(whole, ask.pointer or ""), Version(whole.get("version", 0))
 
 
 def held_to(
@@ -97,11 +116,14 @@ def held_to(
     if expected is None:
         return act(person, ask)
     try:
-        answer = act(person, _expecting(ask, expected))
+        answer = act(person, _expecting(ask, expected.number))
     except VersionConflict as error:
         raise PreconditionFailed(str(error), expected=error.expected, current=error.current) from None
-    if (before := _before(answer)) != expected:
-        raise PreconditionFailed(f"it is at version {before}", expected=expected, current=before)
+    before = _before(answer)
+    if before.number != expected.number:
+        raise PreconditionFailed(f"it is at version {before.number}", expected=expected.number, current=before.number)
+    if before != expected:
+        raise PreconditionFailed("it was deleted and made again", expected=expected.number, current=before.number)
     return answer
 
 
@@ -112,42 +134,45 @@ def _tags(headers: Headers, name: str) -> Tags | None:
     text = ",".join(values).strip()
     if text == "*":
         return Tags(any=True)
-    versions: dict[bool, set[int]] = {False: set(), True: set()}
+    versions: dict[bool, set[Version]] = {False: set(), True: set()}
     at = 0
     while at < len(text):
         found = _LIST.match(text, at)
         if found is None:
-            raise Malformed(f'{name} is `*`, or versions in quotation marks, such as "41"')
-        if _VERSION.fullmatch(found[2]):
-            versions[found[1] is not None].add(int(found[2]))
+            raise Malformed(f'{name} is `*`, or tags in quotation marks, such as "41"')
+        if version := _VERSION.fullmatch(found[2]):
+            versions[found[1] is not None].add(Version(int(version[1]), version[2] or ""))
         at = found.end()
     if not text:
         raise Malformed(f"{name} is empty")
     return Tags(versions=frozenset(versions[False]), weak=frozenset(versions[True]))
 
 
-def _expected(conditions: Conditions, versioned: Versioned, person: UserMemory, ask: Any) -> int | None:
+def _expected(conditions: Conditions, versioned: Versioned, person: UserMemory, ask: Any) -> Version | None:
     """Return the version that has to be there; None where any will do."""
     tags = conditions.match
     if tags is None:  # If-None-Match: *
-        return 0
+        return NOTHING
     if tags.any and versioned is Versioned.DOCUMENT:  # there always is one: version 0 is empty
         return None
     if not tags.any and len(tags.versions) == 1:
-        return next(iter(tags.versions))
+        only = next(iter(tags.versions))
+        if (only.made != "") is (versioned is Versioned.ITEM):
+            return only
     current = _current(versioned, person, ask)
-    if (tags.any and current > 0) or current in tags.versions:
+    if current is not None and (tags.any or current in tags.versions):
         return current
-    raise PreconditionFailed(current=current)
+    raise PreconditionFailed(current=(current or NOTHING).number)
 
 
-def _current(versioned: Versioned, person: UserMemory, ask: Any) -> int:
+def _current(versioned: Versioned, person: UserMemory, ask: Any) -> Version | None:
+    """Return the version that is there; None where there is no item."""
     if versioned is Versioned.DOCUMENT:
-        return person.document.current().version
+        return Version(person.document.current().version)
     try:
-        return person.items.get(ask.namespace, ask.key).version
+        return version_of(person.items.get(ask.namespace, ask.key))
     except NotFound:
-        return 0
+        return None
 
 
 def _expecting(ask: BaseModel, version: int) -> BaseModel:
@@ -159,12 +184,19 @@ def _expecting(ask: BaseModel, version: int) -> BaseModel:
     return ask.model_copy(update={"expected_version": version})
 
 
-def _before(answer: Item | Outcome) -> int:
+def _before(answer: Item | Outcome) -> Version:
     """Return the version at which a write found what it changed."""
-    return answer.version if isinstance(answer, Unchanged | Held) else answer.version - 1
+    now = version_of(answer)
+    if isinstance(answer, Unchanged | Held):
+        return now
+    return NOTHING if now.number == 1 else now._replace(number=now.number - 1)
 
 
-OPERATIONS: Final[dict[str, Versioned]] = {
+def _made(item: Item) -> str:
+    return f"{(item.created_at - _EPOCH) // _MICROSECOND:x}"
+
+
+VERSIONED: Final[dict[str, Versioned]] = {
     "get_user_memory": Versioned.DOCUMENT,
     "update_user_memory": Versioned.DOCUMENT,
     "revert_user_memory": Versioned.DOCUMENT,

@@ -9,11 +9,12 @@ from typing import Final
 from starlette.requests import Request
 
 from http_api.session import SessionResolver, SignedCookie
-from memory_tools.access import Named, Principal, Scope, Verifier, verified
-from memory_tools.bearer import bearer_tokens, one_token, require_no_token
+from memory_tools.access import Named, Principal, Scope, Verifier
+from memory_tools.bearer import bearer_tokens, principal_of, require_no_token
+from memory_tools.buckets import bucket
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.named import person_named
-from memory_tools.visit import require_allowed
+from memory_tools.visit import known_person, require_allowed
 from storage.configuration import effective_configuration
 from storage.errors import (
     AccessDenied,
@@ -64,10 +65,14 @@ class Asker:
         """Whether neither token, session nor header says whose memory is meant: the path or the body may."""
         return self.named is None and (self.principal.names_people or self.principal.identity is None)
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What requests share that are about one person under one name; where nobody is named, those of one token."""
-        return ("", self.principal.actor) if self.names_nobody else self._identity(None).key
+    def bucket(self, person: UserMemory | None = None) -> tuple[str, ...]:
+        """Return what a request is counted by that is about whom it names, or about `person`, named by path or body.
+
+        Where nobody is named it counts for its token.
+        """
+        if person is None and self.names_nobody:
+            return ("", self.principal.actor)
+        return bucket(self.principal, (self._identity(None) if person is None else person).key)
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the token was given for `scope`."""
@@ -87,9 +92,7 @@ class Asker:
         self.require(scope)
         person = self.own
         if person is None or self.named is not None or user not in (None, person.identity.user):
-            identity = self._identity(user)
-            own = identity is self.principal.identity
-            person = self.memory.known(identity, self.principal.owner if own else None)
+            person = known_person(self.memory, self.principal, self._identity(user))
         configuration = effective_configuration(self.memory.database, person.identity.organization)
         return require_allowed(person, configuration).acting(self.provenance)
 
@@ -134,7 +137,7 @@ class Recognition:
         """Return whose session a request belongs to; None where something else decides who asks.
 
         That is a bearer token, whatever cookies came with it, or that the app belongs to one person. Raises
-        Unauthenticated where nobody asks, and for a token where none is known, as whoever has it means somebody else;
+        Unauthenticated where no session is found, and for any token where the app belongs to one person;
         DatabaseUnavailable where nobody can say.
         """
         authorizations = request.headers.getlist("authorization")
@@ -170,16 +173,7 @@ class Recognition:
         return Asker(self._memory, principal, BY_AGENT, own=own)
 
     def _by_token(self, request: Request) -> Asker:
-        token = one_token(request.headers.getlist("authorization"))
-        if token is None:
-            raise Unauthenticated
-        try:
-            principal = verified(self._verifiers, token)
-        except Exception as error:  # noqa: BLE001 - a door: an error of a host's verifier may quote the token
-            _log.error("a token cannot be verified: %s", type(error).__name__)
-            raise DatabaseUnavailable("Tokens cannot be verified at the moment: try again later.") from None
-        if principal is None:
-            raise Unauthenticated
+        principal = principal_of(self._verifiers, request.headers.getlist("authorization"))
         return Asker(self._memory, principal, BY_OPERATOR if Scope.OPERATE in principal.scopes else BY_AGENT)
 
     def _by_session(self, request: Request, identity: Identity) -> Asker:

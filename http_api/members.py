@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from http_api.problems import InvalidQuestion, Malformed, TooSlow, UnsupportedMediaType, misasked
 from http_api.segments import path_members
-from memory_tools.body import read_body
+from memory_tools.body import BODY_SECONDS, read_body
 from memory_tools.named import decoded
 from memory_tools.operation import Input
 from storage.canonical import parse
@@ -24,9 +24,6 @@ BODY_LIMIT: Final = 1024 * 1024
 
 LITTLE_DIGITS: Final = 5
 """A declared length of fewer digits, so of less than 10 KB, is that of a little body: those of most items."""
-
-BODY_SECONDS: Final = 15.0
-"""How long a client may take to send it."""
 
 QUERY_LIMIT: Final = 20
 """Parameters of a query."""
@@ -72,10 +69,14 @@ def members_of(request: Request, body: bytes) -> dict[str, Json]:
     return {**path, **given}
 
 
-def checked(question: type[Ask], members: Mapping[str, Json]) -> Ask:
-    """Return the question that the members ask. Raises InvalidQuestion."""
+def checked(question: type[Ask], members: Mapping[str, Json], *, strict: bool) -> Ask:
+    """Return the question that the members ask. Raises InvalidQuestion.
+
+    `strict` is for those of a body, which are JSON: there true is not 1, and "2" is not 2. What JSON has no kind for,
+    such as a time, is read from text by the question itself. In a query everything is text.
+    """
     try:
-        return question.model_validate(members)
+        return question.model_validate(members, strict=strict or None)
     except ValidationError as error:
         raise misasked(error) from None
 

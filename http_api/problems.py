@@ -1,18 +1,11 @@
 """Problems: how an error is told over HTTP, as problem details (RFC 9457) with the stable code of the error."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memory_tools.bearer import challenge
 from memory_tools.faults import place_of
@@ -30,6 +23,9 @@ TYPE: Final = "urn:usermemory:problem:"
 RETRY_SECONDS: Final = 5
 """When to come back where nobody knows better."""
 
+COME_BACK: Final = frozenset({429, 503, 504})
+"""The statuses of what may well be answered later."""
+
 INTERNAL: Final = "internal"
 """The code of what nobody foresaw."""
 
@@ -41,8 +37,6 @@ FAULTS: Final = 20
 
 TOLD_FAULTS: Final = 3
 """Faults that the sentence for people names."""
-
-_log = logging.getLogger(__name__)
 
 
 class Malformed(InvalidInput):
@@ -121,12 +115,6 @@ STATUSES: Final[Mapping[type[UserMemoryError], int]] = {
 }
 """The status of every error. A kind that is not listed has that of the nearest one above it."""
 
-_ROUTER: Final[Mapping[int, tuple[str, str]]] = {
-    404: ("not_found", "There is no such path."),
-    405: ("method_not_allowed", "There is no such method at this path."),
-}
-"""What the router refuses: code and detail."""
-
 
 def status_of(error: UserMemoryError) -> int:
     """Return the status of an error."""
@@ -158,7 +146,7 @@ def told(error: UserMemoryError, authorizations: Sequence[str] = (), *, may_read
         headers["WWW-Authenticate"] = challenge(error, authorizations)
     if isinstance(error, errors.RateLimited) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    elif status in (429, 503):
+    elif status in COME_BACK:
         headers["Retry-After"] = str(RETRY_SECONDS)
     details = error.details
     if isinstance(error, VersionConflict) and not may_read:
@@ -172,12 +160,6 @@ def title_of(kind: type) -> str:
     return (kind.__doc__ or "").strip().splitlines()[0]
 
 
-def unforeseen(error: Exception) -> Response:
-    """Log what kind of error nobody foresaw, without its text, and return what is told of it."""
-    _log.error("a request failed: %s", type(error).__name__)
-    return problem(500, INTERNAL, "Internal error", "The memory could not be used. Try again later.")
-
-
 def misasked(error: ValidationError) -> InvalidQuestion:
     """Return what is wrong with the members of a request, without repeating them."""
     faults = []
@@ -186,64 +168,3 @@ def misasked(error: ValidationError) -> InvalidQuestion:
             continue
         faults.append({"pointer": pointer(place_of(fault)), "message": visible(fault["msg"])})
     return InvalidQuestion(faults[:FAULTS])
-
-
-async def on_error(request: Request, error: Exception) -> Response:
-    """Answer an error of ours, as an exception handler of the app."""
-    assert isinstance(error, UserMemoryError)
-    may_read = request.scope.get(MAY_READ, False)
-    return told(error, request.headers.getlist("authorization"), may_read=may_read)
-
-
-async def on_refusal(request: Request, error: Exception) -> Response:
-    """Answer what the router refuses, as an exception handler of the app."""
-    assert isinstance(error, HTTPException)
-    headers = error.headers
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the router knows the methods of the first route only
-        headers = {"Allow": ", ".join(sorted(_methods(request)))}
-    phrase = HTTPStatus(error.status_code).phrase
-    code, detail = _ROUTER.get(error.status_code, (phrase.lower().replace(" ", "_"), phrase))
-    return problem(error.status_code, code, phrase, detail, headers)
-
-
-def _methods(request: Request) -> set[str]:
-    """Return the methods of every route at the path of a request."""
-    routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
-
-
-async def refuse(send: Send, status: int, text: str) -> None:
-    """Send the refusal of a request whose Host, Origin or address is wrong."""
-    response = problem(status, "access_denied", HTTPStatus(status).phrase, text)
-    await send({"type": "http.response.start", "status": status, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": response.body})
-
-
-class Guarded:
-    """Answers what nobody foresaw: its own text, which may quote memory, gets into no answer and no log."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on everything."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun = False
-
-        async def begin(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, begin)
-        except UserMemoryError as error:
-            response = told(error, Headers(scope=scope).getlist("authorization"))
-        except Exception as error:  # noqa: BLE001 - a door: nothing internal may leak through it
-            response = unforeseen(error)
-        else:
-            return
-        if not begun:
-            await response(scope, receive, send)

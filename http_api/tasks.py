@@ -1,35 +1,27 @@
 """Tasks: the routes that set work off, for schedulers and operators: seeds 003 and 001."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BeforeValidator, Field
-from starlette.requests import Request
-from starlette.responses import Response
+from pydantic import Field
 
-from http_api.answers import NUMBER, TEXT, known, maybe
+from http_api.answer_schemas import NUMBER, TEXT, known, maybe
 from http_api.asking import Trigger, triggered
-from http_api.description import described
-from http_api.operations import Plain
 from http_api.problems import InvalidQuestion
+from http_api.routes import Plain, add_route
 from memory_tools.access import Scope
 from memory_tools.operation import Effect, Input, Omittable
 from memory_tools.upkeep import EARLIEST, Upkeep
+from memory_tools.written_time import WrittenTime
 from storage.errors import NotFound
 from storage.json_types import Json
 from storage.work.batches import Batch, get_batch
+from storage.work.job_store import ENDED
 
 AHEAD: Final = timedelta(minutes=5)
 """How far a due time may lie ahead of the clock: whoever claimed a later one would have that day left out."""
-
-
-def _as_time(value: Any) -> Any:
-    """Refuse numbers, also as text: nobody says whether they count seconds or milliseconds, and 0 is everybody."""
-    if isinstance(value, str) and "-" in value[1:]:
-        return value
-    raise ValueError("write the time as 2026-11-20T09:00:00+00:00")
 
 
 class Nothing(Input):
@@ -40,7 +32,7 @@ class Due(Input):
     """When the daily job is due."""
 
     due_at: Annotated[
-        Omittable[Annotated[AwareDatetime, Field(ge=EARLIEST), BeforeValidator(_as_time)]],
+        Omittable[Annotated[WrittenTime, Field(ge=EARLIEST)]],
         Field(
             description="The due time, with a zone, which counts once whoever comes with it, and is not in the future; "
             "the full hour of now."
@@ -54,7 +46,7 @@ class BatchWanted(Input):
     batch_id: Annotated[UUID, Field(description="The id of the batch.")]
 
 
-_SUMS: Final = ("total", "waiting", "updated", "unchanged", "held", "skipped", "failed")
+_SUMS: Final = ("total", "waiting", *ENDED)
 _COSTS: Final = ("input_tokens", "output_tokens", "cost_micros")
 _BATCH: Final = known(
     id=TEXT,
@@ -64,14 +56,13 @@ _BATCH: Final = known(
     **{name: NUMBER for name in (*_SUMS, *_COSTS)},
 )
 _BEGUN: Final = known(status={"const": "ok"}, enqueued=NUMBER, batch=maybe(_BATCH))
+_TAG: Final = "tasks"
 _WHO: Final = "For who has the token of the jobs, and for operators of one organization, whose own people are meant."
 
 
-def tasks_router(upkeep: Upkeep | None) -> APIRouter:
-    """Return the routes; without an upkeep there are none."""
+def tasks_router(upkeep: Upkeep) -> APIRouter:
+    """Return the routes that set off the work of `upkeep`, and tell how far it is."""
     router = APIRouter(route_class=Plain)
-    if upkeep is None:
-        return router
 
     def end_of_conversations(trigger: Trigger, _: Nothing) -> Json:
         return _begun(upkeep.conversations_ended(trigger.organization, trigger.idempotency_key))
@@ -88,60 +79,53 @@ def tasks_router(upkeep: Upkeep | None) -> APIRouter:
             raise NotFound("there is no such batch")
         return shown(batch)
 
-    def add(
-        route: str, name: str, act: Any, question: type[Input], answer: Any, summary: str, said: str, status: int
-    ) -> None:
-        method, _, path = route.partition(" ")
-
-        async def endpoint(request: Request) -> Response:
-            return await triggered(request, act, question, name=name, status=status)
-
-        effect = Effect.READ if method == "GET" else Effect.WRITE
-        description = described(
-            name,
-            method,
-            path,
-            question,
-            summary=summary,
-            description=f"{said} {_WHO}",
-            effect=effect,
-            answer=answer,
-            status=status,
-            tag="tasks",
-            scope=Scope.OPERATE,
-            named_by_header=False,
-        )
-        router.add_api_route(path, endpoint, methods=[method], **description)
-
-    add(
+    add_route(
+        router,
         "POST /tasks/trigger-memory-generation",
         "trigger_memory_generation",
         end_of_conversations,
         Nothing,
-        _BEGUN,
-        "Have conversations remembered that have ended",
-        "Everything goes into one message of the queue; where there is nothing to do, `batch` is null.",
-        202,
+        effect=Effect.WRITE,
+        asking=triggered,
+        scope=Scope.OPERATE,
+        status=202,
+        answer=_BEGUN,
+        summary="Have conversations remembered that have ended",
+        tag=_TAG,
+        description="Everything goes into one message of the queue; where there is nothing to do, `batch` is null. "
+        + _WHO,
+        named_by_header=False,
     )
-    add(
+    add_route(
+        router,
         "POST /api/cron/memory-update",
         "run_daily_update",
         day,
         Due,
-        _BEGUN,
-        "Have the memory of everybody updated who was active in the last 24 hours",
-        "Once for each due time: `batch` is null where somebody else came first.",
-        202,
+        effect=Effect.WRITE,
+        asking=triggered,
+        scope=Scope.OPERATE,
+        status=202,
+        answer=_BEGUN,
+        summary="Have the memory of everybody updated who was active in the last 24 hours",
+        tag=_TAG,
+        description="Once for each due time: `batch` is null where somebody else came first. " + _WHO,
+        named_by_header=False,
     )
-    add(
+    add_route(
+        router,
         "GET /tasks/batches/{batch_id}",
         "get_batch",
         progress,
         BatchWanted,
-        _BATCH,
-        "See what has become of a batch so far",
-        "`cost_micros` are millionths of the currency of the prices that the workers know.",
-        200,
+        effect=Effect.READ,
+        asking=triggered,
+        scope=Scope.OPERATE,
+        answer=_BATCH,
+        summary="See what has become of a batch so far",
+        tag=_TAG,
+        description="`cost_micros` are millionths of the currency of the prices that the workers know. " + _WHO,
+        named_by_header=False,
     )
     return router
 

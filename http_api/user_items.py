@@ -1,49 +1,56 @@
 """User items: the API of seed 000, `/api/user/{user_id}/memory`: small values of a user under namespace and key."""
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
 from pydantic import Field
-from starlette.requests import Request
-from starlette.responses import Response
 
-from http_api.answers import ANY, NUMBER, TEXT, WHEN, known, maybe
-from http_api.asking import answered
-from http_api.description import described
+from http_api.answer_schemas import ANY, NUMBER, TEXT, WHEN, known, maybe
+from http_api.asking import Door, Whose
 from http_api.identity import Asker
-from http_api.operations import Plain
 from http_api.problems import InvalidQuestion
+from http_api.routes import Plain, add_route
+from http_api.user_id import UserId, of_user_id
 from memory_tools.access import Scope
 from memory_tools.memory import UserMemory
-from memory_tools.operation import Effect, Input, Omittable, PageSize
+from memory_tools.operation import NAMED, Effect, Input, Omittable, PageSize
 from memory_tools.operations.items import ItemsWanted, list_memory_items
+from memory_tools.within import Within
 from storage.items import DEFAULT_NAMESPACE, Item
 from storage.json_types import Json
 from storage.limits import PAGE_LIMIT
+from storage.page import Page
 
 PATH: Final = "/api/user/{user_id}/memory"
 
-UserId = Annotated[str, Field(description="The user id: the asker's own, or that of whom an operator names.")]
+VALUES_AT_ONCE: Final = 1_000
+"""Values in one answer at the most, where no page is asked for."""
+
 OneNamespace = Annotated[
-    Omittable[str], Field(description=f"The group that the key stands in; `{DEFAULT_NAMESPACE}` where none is named.")
+    Omittable[Annotated[str, NAMED]],
+    Field(description=f"The group that the key stands in; `{DEFAULT_NAMESPACE}` where none is named."),
 ]
-Key = Annotated[str, Field(description="The key within the namespace.", examples=["tone"])]
-
-
+Key = Annotated[str, Field(description="The key within the namespace.", examples=["tone"]), NAMED]
 All = Annotated[
     bool, Field(description="For operators: every key of the namespace, or where none is named, of all of them.")
 ]
 
 
 class ValuesWanted(Input):
-    """One page of a namespace, or for an operator of all of them."""
+    """The values of a namespace, or for an operator of all of them: whole, or one page for who says which."""
 
     user_id: UserId
     namespace: OneNamespace
     all: All = False
-    limit: PageSize = PAGE_LIMIT
-    after: Annotated[Omittable[str], Field(description="The `next` of the page before.")]
+    limit: Annotated[
+        Omittable[PageSize], Field(description=f"How many, up to {PAGE_LIMIT}. With neither this nor `after`, all.")
+    ]
+    after: Annotated[Omittable[str], Field(description="The `next` of the answer before.")]
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether no page is asked for."""
+        return self.limit is None and self.after is None
 
 
 class NewValueOf(Input):
@@ -59,76 +66,72 @@ class ValueNamed(Input):
     """One value; or for an operator all of them."""
 
     user_id: UserId
-    key: Annotated[Omittable[str], Field(description="The key within the namespace, unless all are meant.")]
+    key: Annotated[
+        Omittable[Annotated[str, NAMED]], Field(description="The key within the namespace, unless all are meant.")
+    ]
     namespace: OneNamespace
     all: All = False
 
 
 _ROW: Final = known(userId=TEXT, namespace=TEXT, key=TEXT, value=ANY, version=NUMBER, createdAt=WHEN, updatedAt=WHEN)
+_TAG: Final = "user items"
+_WHO: Final = "A user id that is not the asker's own gets a 404. Operators name anybody."
 
 
 def user_items_router() -> APIRouter:
     """Return the three routes."""
     router = APIRouter(route_class=Plain)
-    for method, endpoint, question, effect, answer, summary in (
-        ("GET", _list, ValuesWanted, Effect.READ, _listed(), "List a user's values of one namespace"),
-        ("POST", _set, NewValueOf, Effect.WRITE, known(data=_ROW), "Keep a value, new or in the place of another"),
-        ("DELETE", _delete, ValueNamed, Effect.ERASE, known(data=known(deleted=NUMBER)), "Delete a value"),
-    ):
-        name = f"{method.lower()}_user_items"
-        router.add_api_route(
-            PATH,
-            endpoint,
-            methods=[method],
-            **described(
-                name,
-                method,
-                PATH,
-                question,
-                summary=summary,
-                description="A user id that is not the asker's own gets a 404. Operators name anybody.",
-                example=_EXAMPLES[method],
-                effect=effect,
-                answer=answer,
-                tag="user items",
-            ),
-        )
+    add_route(
+        router,
+        f"GET {PATH}",
+        "get_user_items",
+        _values,
+        ValuesWanted,
+        effect=Effect.READ,
+        whose=_all_for_operators(Scope.READ),
+        answer=known(data={"type": "array", "items": _ROW}, next=maybe(TEXT)),
+        summary="List a user's values of one namespace",
+        example={"user_id": "ada", "namespace": "icebreakers"},
+        tag=_TAG,
+        description=_WHO,
+    )
+    add_route(
+        router,
+        f"POST {PATH}",
+        "post_user_items",
+        _kept,
+        NewValueOf,
+        effect=Effect.WRITE,
+        whose=lambda _, asker, ask: asker.person(Scope.WRITE, ask.user_id),
+        answer=known(data=_ROW),
+        summary="Keep a value, new or in the place of another",
+        example={"user_id": "ada", "namespace": "icebreakers", "key": "recent", "value": ["suggestion1"]},
+        tag=_TAG,
+        description=_WHO,
+    )
+    add_route(
+        router,
+        f"DELETE {PATH}",
+        "delete_user_items",
+        _deleted,
+        ValueNamed,
+        effect=Effect.ERASE,
+        whose=_all_for_operators(Scope.WRITE),
+        answer=known(data=known(deleted=NUMBER)),
+        summary="Delete a value",
+        example={"user_id": "ada", "namespace": "icebreakers", "key": "recent"},
+        tag=_TAG,
+        description=_WHO,
+    )
     return router
 
 
-_EXAMPLES: Final[Mapping[str, Mapping[str, Json]]] = {
-    "GET": {"user_id": "ada", "namespace": "icebreakers"},
-    "POST": {"user_id": "ada", "namespace": "icebreakers", "key": "recent", "value": ["suggestion1", "suggestion2"]},
-    "DELETE": {"user_id": "ada", "namespace": "icebreakers", "key": "recent"},
-}
+def _all_for_operators(scope: Scope) -> Whose:
+    """Return what finds the person, and lets only operators ask for all at once."""
+    named = of_user_id(scope)
 
-
-async def _list(request: Request) -> Response:
-    return await answered(
-        request, _values, ValuesWanted, name="get_user_items", effect=Effect.READ, whose=_whose(Scope.READ)
-    )
-
-
-async def _set(request: Request) -> Response:
-    return await answered(
-        request,
-        _kept,
-        NewValueOf,
-        name="post_user_items",
-        effect=Effect.WRITE,
-        whose=lambda asker, ask: asker.person(Scope.WRITE, ask.user_id),
-    )
-
-
-async def _delete(request: Request) -> Response:
-    return await answered(
-        request, _deleted, ValueNamed, name="delete_user_items", effect=Effect.ERASE, whose=_whose(Scope.WRITE)
-    )
-
-
-def _whose(scope: Scope) -> Callable[[Asker, ValuesWanted | ValueNamed], UserMemory]:
-    def whose(asker: Asker, ask: ValuesWanted | ValueNamed) -> UserMemory:
-        person = asker.person(Scope.OPERATE if asker.may(Scope.OPERATE) else scope, ask.user_id)
+    def whose(door: Door, asker: Asker, ask: ValuesWanted | ValueNamed) -> UserMemory:
+        person = named(door, asker, ask)
         if ask.all:
             asker.require(Scope.OPERATE)
         return person
@@ -138,7 +141,24 @@ def _whose(scope: Scope) -> Callable[[Asker, ValuesWanted | ValueNamed], UserMem
 
 def _values(person: UserMemory, ask: ValuesWanted) -> Json:
     namespace = None if ask.all and ask.namespace is None else _namespace(ask)
-    page = list_memory_items(person, ItemsWanted(namespace=namespace, limit=ask.limit, after=ask.after))
+    wanted = ItemsWanted(namespace=namespace, limit=ask.limit or PAGE_LIMIT, after=ask.after)
+    if not ask.all_at_once:
+        return _page(list_memory_items(person, wanted), ask)
+    with person.read() as stores:
+        return _page(_whole(Within(person, stores), wanted), ask)
+
+
+def _whole(person: UserMemory, wanted: ItemsWanted) -> Page[Item, str]:
+    """Return the values of all pages, as far as they go into one answer."""
+    page = list_memory_items(person, wanted)
+    found = [*page.entries]
+    while page.next is not None and len(found) < VALUES_AT_ONCE:
+        page = list_memory_items(person, wanted.model_copy(update={"after": page.next}))
+        found += page.entries
+    return Page(tuple(found), page.next)
+
+
+def _page(page: Page[Item, str], ask: ValuesWanted) -> Json:
     return {"data": [_row(item, ask.user_id) for item in page.entries], "next": page.next}
 
 
@@ -171,7 +191,3 @@ def _row(item: Item, user: str) -> Json:
         "createdAt": item.created_at.isoformat(),
         "updatedAt": item.updated_at.isoformat(),
     }
-
-
-def _listed() -> dict[str, Any]:
-    return known(data={"type": "array", "items": _ROW}, next=maybe(TEXT))

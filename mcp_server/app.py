@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -21,8 +20,9 @@ from mcp_server.body import Body
 from mcp_server.metadata import Metadata
 from mcp_server.scoped import Scoped
 from memory_tools.access import Verifier
-from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
+from memory_tools.hosts import KnownHosts, OnlyFromHere, checked_host, checked_origin, is_loopback, origin_of
 from memory_tools.memory import Memory
+from memory_tools.unread import Unread
 from storage.errors import InvalidInput
 
 PATH: Final = "/mcp"
@@ -53,7 +53,7 @@ def create_app(
     parent: `lifespan=lambda parent: app.router.lifespan_context(app)`.
 
     Raises InvalidInput where `listens_on` is not loopback and nobody verifies tokens, for authorization servers
-    without `url`, and for a `url` that is none.
+    without `url`, and for a `url` or an origin that is none.
     """
     if not verifiers and not is_loopback(listens_on):
         raise InvalidInput(
@@ -62,10 +62,10 @@ def create_app(
         )
     if authorization_servers and url is None:
         raise InvalidInput("clients have to know what they get tokens for: say the url of this server")
-    known, pages = list(hosts), [origin.lower().rstrip("/") for origin in origins]
+    known, pages = list(hosts), [checked_origin(origin) for origin in origins]
     if url is not None:
-        known.append(_checked_host(url))
-        pages.append(f"{urlsplit(url).scheme}://{known[-1]}")
+        known.append(checked_host(url))
+        pages.append(origin_of(url))
     metadata = None
     if url is not None and authorization_servers:
         metadata = Metadata(server.title or server.name, url, authorization_servers)
@@ -83,7 +83,11 @@ def create_app(
             Route("/health", _health, methods=["GET"]),
             *(metadata.routes if metadata else []),
         ],
-        middleware=[Middleware(KnownHosts, hosts=known, origins=pages), *_cross_origin(pages if origins else [])],
+        middleware=[
+            Middleware(Unread),
+            Middleware(KnownHosts, hosts=known, origins=pages),
+            *_cross_origin(pages if origins else []),
+        ],
         lifespan=lambda _: sessions.run(),
     )
     app.router.redirect_slashes = False  # to another address, and behind a proxy to http: there are no other paths
@@ -123,15 +127,3 @@ async def _health(_: Request) -> JSONResponse:
 
 def _nowhere(_: Scope) -> None:
     """Say that there is no metadata: nobody gives tokens but the operator."""
-
-
-def _checked_host(url: str) -> str:
-    """Return the host of the address of this server, which goes into headers. Raises InvalidInput."""
-    try:
-        parts, host = urlsplit(url), host_of(url)
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
-    if not host or not plain or parts.query or parts.fragment or "@" in parts.netloc:
-        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://example.com/mcp")
-    return host

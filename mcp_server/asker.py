@@ -8,8 +8,9 @@ from typing import Any, Final
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from memory_tools.access import Named, Principal, Scope
+from memory_tools.buckets import bucket
 from memory_tools.memory import Memory, UserMemory
-from memory_tools.visit import require_allowed
+from memory_tools.visit import known_person, require_allowed
 from storage.configuration import effective_configuration
 from storage.errors import NoIdentity, Unauthenticated
 from storage.provenance import Actor, Provenance
@@ -62,6 +63,12 @@ class Asker:
             identity = self.principal.person(self.named, default_region=self.memory.default_region)
         return None if identity is None else identity.key
 
+    @property
+    def bucket(self) -> tuple[str, ...] | None:
+        """What requests are counted by; None where nobody is named at all. Raises as `person` does."""
+        key = self.key
+        return None if key is None else bucket(self.principal, key)
+
     def require(self, scope: Scope) -> None:
         """Raise InsufficientScope where somebody asks by a token that was not given for `scope`."""
         if self.principal is not None:
@@ -74,8 +81,7 @@ class Asker:
                 raise NoIdentity("Nobody was named: start the server with --user or --phone, or send a bearer token.")
             return self.own
         identity = self.principal.person(self.named, default_region=self.memory.default_region)
-        own = identity is self.principal.identity
-        return self.memory.known(identity, self.principal.owner if own else None)
+        return known_person(self.memory, self.principal, identity)
 
 
 def asker() -> Asker:

@@ -4,7 +4,6 @@ Challenges are those of RFC 6750, with the address of the protected-resource met
 would do, as the MCP authorization specification asks for.
 """
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -17,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.asker import NAMED, PRINCIPAL
 from memory_tools import bearer
-from memory_tools.access import Principal, Verifier, verified
+from memory_tools.access import Principal, Verifier
 from memory_tools.memory import Memory
 from memory_tools.named import person_named
-from storage.errors import AccessDenied, DatabaseUnavailable, InsufficientScope, Unauthenticated, UserMemoryError
+from storage.errors import AccessDenied, DatabaseUnavailable, InsufficientScope, UserMemoryError
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -29,8 +28,6 @@ UNAVAILABLE: Final = 503
 
 MetadataUrl: TypeAlias = Callable[[Scope], str | None]
 """Says where the metadata of the resource is that a request is for; None where there is none."""
-
-_log = logging.getLogger(__name__)
 
 
 class Bearer:
@@ -48,7 +45,8 @@ class Bearer:
         """Leave the principal in the scope of the request."""
         headers = Headers(scope=scope)
         try:
-            principal = await self._recognized(headers)
+            authorizations = headers.getlist("authorization")
+            principal = await self._memory.threads.run(lambda: bearer.principal_of(self._verifiers, authorizations))
             named = person_named(headers.getlist)
             if named is not None:
                 principal.person(named, default_region=self._memory.default_region)
@@ -58,20 +56,6 @@ class Bearer:
         scope[PRINCIPAL], scope[NAMED] = principal, named
         scope["auth"], scope["user"] = _as_the_sdk_knows(principal)
         await self._app(scope, receive, send)
-
-    async def _recognized(self, headers: Headers) -> Principal:
-        """Return who holds the one token. Raises Unauthenticated, and DatabaseUnavailable where nobody can say."""
-        token = bearer.one_token(headers.getlist("authorization"))
-        if token is None:
-            raise Unauthenticated
-        try:
-            principal = await self._memory.threads.run(lambda: verified(self._verifiers, token))
-        except Exception as error:  # noqa: BLE001 - a door: an error of a host's verifier may quote the token
-            _log.error("a token cannot be verified: %s", type(error).__name__)
-            raise DatabaseUnavailable("Tokens cannot be verified at the moment: try again later.") from None
-        if principal is None:
-            raise Unauthenticated
-        return principal
 
 
 class Unnamed:

@@ -13,14 +13,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.gate import BODY_LIMIT, objection
-from memory_tools.body import ClientGone, read_body
+from memory_tools.body import BODY_SECONDS, ClientGone, read_body
 from storage.errors import TooLarge
 
 MESSAGE: Final = "usermemory.message"
 """Where the message that was read stands in the scope of a request."""
-
-BODY_SECONDS: Final = 15.0
-"""How long a client may take to send its message."""
 
 _LITTLE: Final = 64 * 1024
 """Bytes that are looked at in no time. Of more, a thread takes care: the others' requests go on meanwhile."""

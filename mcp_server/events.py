@@ -1,8 +1,10 @@
 """Events: who is told that a memory has changed: the same person, under the same name, and nobody else."""
 
+import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -18,12 +20,16 @@ from memory_tools.access import Scope
 from memory_tools.operation import Effect, Operation
 from storage.errors import RateLimited, UserMemoryError
 from storage.items import DEFAULT_NAMESPACE
+from storage.json_types import Json
 
 STREAMS: Final = 16
 """Streams of events that one person may have open: the SDK has 1,024 for all."""
 
 STREAM_SECONDS: Final = 3_600.0
 """How long a stream lasts that was opened with a token. Then the token has to be shown again."""
+
+_DOCUMENT_WRITES: Final = frozenset({"update_user_memory", "revert_user_memory", "accept_pending_version"})
+"""Operations that make a version of the document. The others that name a `key` change that item."""
 
 Listener: TypeAlias = Callable[[ServerEvent], None]
 
@@ -37,18 +43,29 @@ class PersonalBus:
 
     def __init__(self) -> None:
         self._listeners: dict[object, tuple[object, Listener]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def publish(self, event: ServerEvent) -> None:
         """Deliver a change of memory to the person who asks now, and any other event, which is no secret, to all."""
-        personal = isinstance(event, ResourceUpdated)
-        who = _who() if personal else None
-        for whose, listener in list(self._listeners.values()):
-            if not personal or (who is not None and whose == who):
+        if isinstance(event, ResourceUpdated):
+            self._deliver(_who(), [event])
+        else:
+            for _, listener in list(self._listeners.values()):
                 listener(event)
         await anyio.lowlevel.checkpoint()  # or a burst of events would overflow the streams before they are read
 
+    def announce(self, whose: tuple[str, ...], name: str, given: Mapping[str, Json], said: Json) -> None:
+        """Deliver what an operation has changed through another door, as an `Announce` does. Thread-safe."""
+        loop = self._loop
+        if loop is None or not self._listeners:
+            return
+        events = [ResourceUpdated(uri) for uri in _places(name, given, said)]
+        with suppress(RuntimeError):  # the loop has come to its end, and nobody listens any more
+            loop.call_soon_threadsafe(self._deliver, whose, events)
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Register `listener` for the person who asks now, and return what ends it."""
+        self._loop = asyncio.get_running_loop()
         subscription = object()
         self._listeners[subscription] = _who(), listener
 
@@ -56,6 +73,12 @@ class PersonalBus:
             self._listeners.pop(subscription, None)
 
         return end
+
+    def _deliver(self, who: tuple[str, ...] | None, events: Iterable[ServerEvent]) -> None:
+        listeners = [listener for whose, listener in self._listeners.values() if who is not None and whose == who]
+        for event in events:
+            for listener in listeners:
+                listener(event)
 
 
 def streaming(seconds: float = STREAM_SECONDS) -> ServerMiddleware[Any]:
@@ -87,7 +110,7 @@ def _admitted(streams: Counter[object]) -> object:
     """Return who asks for one more stream. Raises MCPError."""
     try:
         asker().require(Scope.READ)
-        who = asker().key
+        who = asker().bucket
         if streams[who] >= STREAMS:
             raise RateLimited(f"{STREAMS} streams of events are open for this person: close one of them.")
     except UserMemoryError as error:
@@ -97,12 +120,17 @@ def _admitted(streams: Counter[object]) -> object:
 
 def changed(operation: Operation[Any, Any], given: Mapping[str, Any], result: CallToolResult) -> Iterator[str]:
     """Yield the addresses of what a call with these arguments has changed."""
-    said = result.structured_content or {}
-    if operation.effect is Effect.READ or said.get("status") in ("unchanged", "held"):
+    if operation.effect is not Effect.READ:
+        yield from _places(operation.name, given, result.structured_content)
+
+
+def _places(name: str, given: Mapping[str, Any], said: Any) -> Iterator[str]:
+    """Yield the addresses of what an operation that writes has changed, by its name and the names in its question."""
+    if isinstance(said, Mapping) and said.get("status") in ("unchanged", "held"):
         return
-    if operation.name == "update_user_memory":
+    if name in _DOCUMENT_WRITES:
         yield from (DOCUMENT, HISTORY)
-    elif "key" in given:
+    elif isinstance(given.get("key"), str):
         yield item_uri(given.get("namespace") or DEFAULT_NAMESPACE, given["key"])
 
 

@@ -23,7 +23,7 @@ _PACED: Final = {
 def pacing(pace: str | Buckets) -> ServerMiddleware[Any]:
     """Return the middleware that refuses what comes faster than `pace`, as `Buckets.of` reads it.
 
-    Counted by the person that is asked about, in this process. Raises InvalidInput for a pace that is none.
+    Counted as `memory_tools.buckets.bucket` says, in this process. Raises InvalidInput for a pace that is none.
     """
     buckets = Buckets.of(pace)
 
@@ -41,8 +41,8 @@ def pacing(pace: str | Buckets) -> ServerMiddleware[Any]:
 
 
 def _who() -> tuple[str, ...] | None:
-    """Return the person that is asked about; None where the request will be refused for another reason."""
+    """Return what the request is counted by; None where it will be refused for another reason."""
     try:
-        return asker().key
+        return asker().bucket
     except UserMemoryError:
         return None

@@ -61,6 +61,7 @@ def create_server(
     answer_tokens: int = ANSWER_TOKENS,
     pace: str | Buckets = PACE,
     seconds: float = SECONDS,
+    events: PersonalBus | None = None,
 ) -> MCPServer[Any]:
     """Return an MCP server for stdio, or for `create_app`. Further tools can be added to it.
 
@@ -69,8 +70,9 @@ def create_server(
 
     `tools` are those that only read (`read`), also those that write (`core`), also those that delete (`all`). Where
     memory is switched off for the organization or `flow`, every call says so. Answers have up to `answer_tokens`
-    tokens (200 to 8,000), a person may make `pace` requests, and one takes `seconds` at the most. Raises InvalidInput
-    for anything else, and NoIdentity for a person of another memory.
+    tokens (200 to 8,000), a person may make `pace` requests, and one takes `seconds` at the most. Other doors of the
+    process announce in `events` what they change. Raises InvalidInput for anything else, and NoIdentity for a person of
+    another memory.
     """
     if flow is not None:
         check_name(flow, "flow")
@@ -86,7 +88,7 @@ def create_server(
             instructions=instructions(tools, answer_tokens),
             version=version("usermemory"),
             tools=[memory_tool(each, answer_tokens=answer_tokens, seconds=seconds) for each in offered(tools)],
-            subscriptions=PersonalBus(),
+            subscriptions=events or PersonalBus(),
             middleware=[guarding(), recognizing(memory, person, flow), pacing(pace), streaming()],
             cache_hints={
                 "tools/list": CacheHint(ttl_ms=TOOL_LIST_SECONDS * 1000, scope="public"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Self
 
+from memory_tools.access import Principal, Scope
 from storage.errors import InvalidInput
 
 PACE: Final = "600/minute"
@@ -75,3 +76,14 @@ class Buckets:
             self._full_at = {each: at for each, at in self._full_at.items() if at > now}
             self._sweep_at = max(_SWEEP, 2 * len(self._full_at))
         return 0.0
+
+
+def bucket(principal: Principal | None, person: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whose bucket a request is counted in that is about a person, named by their key.
+
+    That is the person's own, whoever asks for them. Only an operator has another one for each person: what they look
+    up slows down neither the person nor another operator.
+    """
+    if principal is None or Scope.OPERATE not in principal.scopes:
+        return person
+    return ("", principal.actor, *person)

@@ -47,7 +47,10 @@ class HostConversation:
 
 
 class HostConversations(Protocol):
-    """Where a host keeps conversations. Each method may raise whatever it likes: the next import asks again."""
+    """Where a host keeps conversations. Each method may raise whatever it likes: the next import asks again.
+
+    A process asks each host in a thread of its own, for one import at a time.
+    """
 
     def ended(self, before: datetime) -> Iterable[HostConversation]:
         """Return the conversations to which nothing was added since `before`, in any order; a generator will do.

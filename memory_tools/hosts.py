@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from storage.errors import InvalidInput
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -126,6 +128,35 @@ def host_of(url: str) -> str:
         raise ValueError(f"{url!r} names no host")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return name if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{name}:{parts.port}"
+
+
+def origin_of(url: str) -> str:
+    """Return where the pages of an address come from, as browsers write it. Raises ValueError as `host_of` does."""
+    return f"{urlsplit(url).scheme}://{host_of(url)}"
+
+
+def checked_host(url: str) -> str:
+    """Return the host of the address at which clients know a server. Raises InvalidInput for what is none."""
+    if not _is_plain(url):
+        raise InvalidInput("the url of this server has a host and perhaps a path, such as https://memory.example.com")
+    return host_of(url)
+
+
+def checked_origin(origin: str) -> str:
+    """Return where pages may come from, as browsers write it. Raises InvalidInput for what is no origin."""
+    if not _is_plain(origin) or urlsplit(origin).path not in ("", "/"):
+        raise InvalidInput("an origin is a scheme and a host, such as https://app.example.com")
+    return origin_of(origin)
+
+
+def _is_plain(url: str) -> bool:
+    """Tell whether an address, which goes into headers, has a host and perhaps a path, and nothing else."""
+    try:
+        parts, _ = urlsplit(url), host_of(url)
+    except ValueError:
+        return False
+    printable = url.isascii() and url.isprintable() and not set(url) & set(' "\\')
+    return printable and not parts.query and not parts.fragment and "@" not in parts.netloc
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

@@ -1,6 +1,7 @@
 """Operations: one thing that may be asked of memory, declared once, offered through every door."""
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -11,7 +12,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema
 
 from memory_tools.memory import UserMemory
-from storage.limits import PAGE_LIMIT
+from storage.limits import NAME_LIMIT, PAGE_LIMIT
 
 Ask = TypeVar("Ask", bound="Input")
 Answer = TypeVar("Answer")
@@ -29,17 +30,52 @@ Bounds belong to the type inside: `Omittable[Annotated[int, Field(ge=1)]]`.
 """
 
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+_NOTES = ("description", "default", "examples")
+
+_complete: ContextVar[bool] = ContextVar("complete", default=False)
+
+
+def complete_schema(question: type[BaseModel]) -> JsonSchemaValue:
+    """Return the JSON schema of a question with all that holds of it, for programs.
+
+    Models, who pay for what they read, are shown `model_json_schema()`: without bounds, and without null.
+    """
+    token = _complete.set(True)
+    try:
+        return question.model_json_schema()
+    finally:
+        _complete.reset(token)
 
 
 class _Unsaid:
     """Leaves bounds out of a JSON schema: they hold, but a model need not read them, and pays for what it reads."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {name: said for name, said in handler(core).items() if name not in _BOUNDS}
+        said = handler(core)
+        return said if _complete.get() else {name: each for name, each in said.items() if name not in _BOUNDS}
 
 
 UNSAID = _Unsaid()
 """Beside the bounds of a type: `Annotated[int, Field(ge=1), UNSAID]`."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Adds to the complete schema what is checked elsewhere, with an error of its own."""
+
+    rules: Mapping[str, Any] = field(hash=False)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say it."""
+        said = handler(core)
+        return {**said, **self.rules} if _complete.get() else said
+
+
+NAMED = Told({"minLength": 1, "maxLength": NAME_LIMIT})
+"""Beside the type of a name: `Annotated[str, NAMED]`. What else a name may not be, a schema cannot say."""
+
+POINTER = Told({"pattern": "^(/([^/~]|~[01])*)*$"})
+"""Beside the type of a JSON pointer (RFC 6901)."""
 
 PageSize = Annotated[int, Field(description=f"Up to {PAGE_LIMIT}.", ge=1, le=PAGE_LIMIT), UNSAID]
 """How many entries a page may have."""
@@ -75,6 +111,28 @@ class Input(BaseModel):
         optional = {name for name, each in cls.model_fields.items() if not each.is_required()}
         values = {name for name in optional if cls.model_fields[name].annotation is Any}
         return {name: value for name, value in members.items() if value is not None or name not in optional - values}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say in the complete schema that null is taken for what may be left out, and nothing unknown."""
+        schema = handler(core)
+        if _complete.get():
+            whole = handler.resolve_ref_schema(schema)
+            whole["additionalProperties"] = False
+            members, needed = whole.get("properties", {}), whole.get("required", [])
+            members.update({name: _or_null(members[name]) for name in members if name not in needed})
+        return schema
+
+
+def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+    forms, null = schema.get("anyOf", []), {"type": "null"}
+    if forms and null not in forms:
+        return {**schema, "anyOf": [*forms, null]}
+    if not schema.keys() & {"type", "enum", "const", "$ref"}:  # any value, or several forms of which one is null
+        return schema
+    form = {name: each for name, each in schema.items() if name not in _NOTES}
+    notes = {name: each for name, each in schema.items() if name in _NOTES}
+    return {"anyOf": [form, null], **notes}
 
 
 @dataclass(frozen=True)

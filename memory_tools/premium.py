@@ -5,11 +5,11 @@ nobody listened is not heard.
 """
 
 import logging
-import random
 import threading
 from typing import Final
 
 from memory_tools.memory import Memory
+from memory_tools.pauses import Pauses
 from memory_tools.redis_publisher import CHANNEL, REDIS_ERRORS, open_redis
 from memory_tools.visit import visit
 from storage.canonical import parse
@@ -30,10 +30,7 @@ LISTENING_SECONDS: Final = 1.0
 """Seconds after which the subscriber looks whether it shall stop."""
 
 SHORTEST_PAUSE: Final = 0.1
-"""Seconds until Redis or the database is tried again, doubled with each time that it does not answer."""
-
-LONGEST_PAUSE: Final = 30.0
-"""Seconds between two tries at the most."""
+"""Seconds until Redis or the database is tried again for the first time: nothing that is published waits for us."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +49,7 @@ class PremiumSubscriber:
 
     def run(self, until: threading.Event) -> None:
         """Listen until the event is set; where Redis goes away, come back when it does."""
-        pauses = _Pauses()
+        pauses = Pauses(SHORTEST_PAUSE)
         while not until.is_set():
             try:
                 self._listen(until, pauses)
@@ -64,7 +61,7 @@ class PremiumSubscriber:
                 self.listening.clear()
         self._redis.close()
 
-    def _listen(self, until: threading.Event, pauses: "_Pauses") -> None:
+    def _listen(self, until: threading.Event, pauses: Pauses) -> None:
         with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
             subscription.subscribe(CHANNEL)
             while not until.is_set():
@@ -80,7 +77,7 @@ class PremiumSubscriber:
         if user is None:
             _log.debug("a message on %s that upgrades nobody", CHANNEL)
             return
-        pauses = _Pauses()
+        pauses = Pauses(SHORTEST_PAUSE)
         while not until.is_set():
             try:
                 self._remember(user)
@@ -115,20 +112,3 @@ def upgraded_user(message: bytes) -> str | None:
         return None
     user = said.get("userId")
     return user if isinstance(user, str) and user else None
-
-
-class _Pauses:
-    """How long to wait before the next try, and the one after it."""
-
-    def __init__(self) -> None:
-        self._longest = SHORTEST_PAUSE
-
-    def next(self) -> float:
-        """Return the seconds to wait, and wait longer the next time."""
-        longest = self._longest
-        self._longest = min(LONGEST_PAUSE, longest * 2)
-        return random.uniform(longest / 2, longest)
-
-    def reset(self) -> None:
-        """Begin anew: it answered."""
-        self._longest = SHORTEST_PAUSE

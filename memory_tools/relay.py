@@ -1,12 +1,12 @@
 """Relay: brings events from the outbox to a publisher, each at least once, and first in order."""
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from memory_tools.pauses import Pauses
 from memory_tools.publisher import Publisher, PublishFailed
 from memory_tools.publishers import NOBODY, open_publisher
 from storage import outbox
@@ -22,12 +22,6 @@ RUN_SECONDS: Final = 10.0
 
 LEASE_SECONDS: Final = 60.0
 """Seconds for which one relay has the outbox: a run, and a slow last event, many times over."""
-
-SHORTEST_PAUSE: Final = 1.0
-"""Seconds until an event that was not delivered is tried again, doubled with each time that it is not."""
-
-LONGEST_PAUSE: Final = 30.0
-"""Seconds between two tries at the most."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +57,7 @@ class Relay:
         self._lease_seconds = lease_seconds
         self._run_seconds = min(run_seconds, lease_seconds)
         self._timer = timer
-        self._in_a_row = 0
+        self._pauses = Pauses()
         self._next_try = timer()
 
     def run_once(self, until: threading.Event | None = None) -> int:
@@ -123,14 +117,12 @@ class Relay:
             self._wait(f"event {event.id} was not published: {type(error).__name__}")
             return False
         self.delivered += 1
-        self._in_a_row = 0
+        self._pauses.reset()
         return True
 
     def _wait(self, reason: str) -> None:
         self.failures += 1
-        longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(self._in_a_row, 10))
-        self._in_a_row += 1
-        pause = random.uniform(longest / 2, longest)
+        pause = self._pauses.next()
         self._next_try = self._timer() + pause
         _log.warning("%s; tried again in %.1f s", reason, pause)
 

@@ -15,7 +15,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from memory_tools.host_conversations import HostConversations, import_ended
+from memory_tools.host_conversations import HostConversations
+from memory_tools.host_imports import IMPORT_SECONDS, HostImports
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.errors import Conflict, Erased, InvalidInput
@@ -33,8 +34,9 @@ from storage.work.batches import (
     unsent,
     waiting_subjects,
 )
-from storage.work.eligible import INACTIVE_FOR, Found, active_people, ended_conversations
-from storage.work.jobs import Due, JobKind, due_retries, put_back
+from storage.work.eligible import INACTIVE_FOR, Subject, active_people, ended_conversations
+from storage.work.job_store import JobKind
+from storage.work.jobs import Due, due_retries, put_back
 from storage.work.opening import open_batch
 from storage.work.queue import Message, Queue
 from storage.work.sql_queue import SqlQueue
@@ -78,27 +80,29 @@ class Upkeep:
         queue: Queue,
         inactivity: timedelta = INACTIVE_FOR,
         hosts: Sequence[HostConversations] = (),
+        import_seconds: float | None = IMPORT_SECONDS,
     ) -> None:
-        """`inactivity` is how long nothing was said in a conversation that has ended, `hosts` who brings their own."""
+        """`inactivity` is how long nothing was said in a conversation that has ended, `hosts` who brings their own.
+
+        What hosts bring is waited for `import_seconds`, or for as long as it takes where that is None: whoever keeps a
+        schedule must not wait for a host that hangs.
+        """
         self.inactivity = inactivity
-        self._memory = memory
         self.database = memory.database
         self._queue = queue
-        self._hosts = tuple(hosts)
+        self._imports = HostImports(memory, hosts, seconds=import_seconds)
 
     def conversations_ended(self, organization: str | None = None, idempotency_key: str | None = None) -> Batch | None:
         """Have the conversations summarized that have ended, of one organization or of all.
 
         Returns the batch, whose ids are in one message, and a further one per IDS_AT_ONCE; None, and no message, where
         there is nothing to do that is not being done already. Under a key that made a batch before, that one comes
-        back. First, what is new in the conversations of hosts is copied.
+        back. First, and also then, what is new in the conversations of hosts is copied.
         """
+        self._import_ended()
         earlier = self._earlier("conversations", idempotency_key, organization, None)
         if earlier is not None:
             return earlier
-        now = self.database.clock()
-        for host in self._hosts:
-            import_ended(self._memory, host, now - self.inactivity)
         find = partial(ended_conversations, inactive_for=self.inactivity, organization=organization)
         opened = self._open("conversations", find, organization, idempotency_key=idempotency_key)
         return opened or self._earlier("conversations", idempotency_key, organization, None)
@@ -114,12 +118,14 @@ class Upkeep:
         Where the last daily job lies further back, because nothing ran, since that one, at most LOOKED_BACK.
         A due time counts once for all organizations, and once for each that is named: whoever comes later gets None.
         Without one it is now, and a new batch each time. Under a key that made a batch before, that one comes back.
+        First, what is new in the conversations of hosts is copied, so that whoever spoke there was active too.
         Raises InvalidInput for a time without zone or before EARLIEST, IdempotencyKeyReused for a key that came with
         another time.
         """
         due_at = None if due_at is None else checked_moment(due_at)
         if due_at is not None and due_at < EARLIEST:
             raise InvalidInput(f"a job is due at {EARLIEST:%Y-%m-%d} or later")
+        self._import_ended()
         since = self._active_since(due_at or self.database.clock(), organization)
         claimed_by = idempotency_key
         if organization is not None and due_at is not None:  # the due time itself is everybody's
@@ -148,6 +154,9 @@ class Upkeep:
         settle_batches(self.database)
         return sent
 
+    def _import_ended(self) -> None:
+        self._imports.copy(self.database.clock() - self.inactivity)
+
     def _active_since(self, due_at: datetime, organization: str | None) -> datetime:
         since, last = due_at - ACTIVE_WITHIN, last_daily(self.database, organization, before=due_at)
         return since if last is None else max(min(since, last), due_at - LOOKED_BACK)
@@ -162,7 +171,7 @@ class Upkeep:
     def _open(
         self,
         kind: BatchKind,
-        find: Callable[[Database], list[Found]],
+        find: Callable[[Database], list[Subject]],
         organization: str | None,
         *,
         due_at: datetime | None = None,
@@ -235,7 +244,7 @@ def _messages_due(due: Sequence[Due]) -> list[Message]:
     ]
 
 
-def _send_within(queue: SqlQueue, kind: JobKind, connection: sa.Connection, subjects: Sequence[Found]) -> None:
+def _send_within(queue: SqlQueue, kind: JobKind, connection: sa.Connection, subjects: Sequence[Subject]) -> None:
     queue.send_within(connection, messages_about(kind, [(each.id, each.owner) for each in subjects]))
 
 

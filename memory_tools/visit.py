@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from memory_tools.memory import UserMemory
+from memory_tools.access import Principal
+from memory_tools.memory import Memory, UserMemory
 from storage.configuration import MemoryConfiguration, configuration_levels, effective
 from storage.directory import meeting, searching
 from storage.errors import MemoryDisabled
@@ -77,6 +78,12 @@ def allowed(identity: Identity, configuration: MemoryConfiguration) -> Identity 
         return None
     verified = identity.phone_verified and phone is not None
     return Identity(organization=identity.organization, user=user, phone=phone, phone_verified=verified)
+
+
+def known_person(memory: Memory, principal: Principal, identity: Identity) -> UserMemory:
+    """Return the memory of the person that `principal` asks about: their own, as found already, or somebody's named."""
+    own = identity is principal.identity
+    return memory.known(identity, principal.owner if own else None)
 
 
 def require_allowed(person: UserMemory, configuration: MemoryConfiguration) -> UserMemory:

@@ -109,7 +109,7 @@ def verify_signature(secret: str, header: str, body: bytes, now: float, toleranc
     if len(times) != 1 or not (times[0].isascii() and times[0].isdigit() and len(times[0]) <= _TIME_DIGITS):
         return False
     expected = _digest(secret, body, times[0]).encode()
-    digests = [value.encode() for name, _, value in fields if name.strip() == "v1"]
+    digests = [value.encode(errors="replace") for name, _, value in fields if name.strip() == "v1"]
     genuine = any([hmac.compare_digest(expected, digest) for digest in digests])
     return genuine and abs(now - int(times[0])) <= tolerance
 

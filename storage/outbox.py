@@ -86,6 +86,12 @@ def waiting(database: Database) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(outbox)) or 0
 
 
+def waiting_since(database: Database) -> datetime | None:
+    """Return when the oldest event happened that nobody was told of yet; None where none waits."""
+    with database.connection() as connection:
+        return connection.scalar(sa.select(outbox.c.created_at).order_by(outbox.c.id).limit(1))
+
+
 def lease(database: Database, seconds: float) -> UUID | None:
     """Return a token for being the one who publishes, for that long; None while somebody else is.
 

@@ -16,6 +16,8 @@ from storage.tables import metadata
 from tests.clock import Clock
 from tests.contents import Contents, administrators_engine, everything
 from tests.postgres import Cluster, running_cluster
+from tests.queues import SqsServer, running_sqs
+from tests.redis_server import RedisServer, running_redis
 from tests.statement_guard import watch
 from tests.telemetry import Heard, listen
 
@@ -60,6 +62,20 @@ def worker_url(postgresql_url: str) -> str:
 @pytest.fixture(scope="session")
 def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'memory.db'}"
+
+
+@pytest.fixture(scope="module")
+def sqs() -> Iterator[SqsServer]:
+    """A server that speaks the protocol of SQS."""
+    with running_sqs() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    """A running Redis; a test that stops it starts it again."""
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture(params=BACKENDS)
@@ -160,6 +176,13 @@ def wipe(url: str) -> None:
         for table in reversed(metadata.sorted_tables):
             connection.execute(sa.delete(table))
     engine.dispose()
+
+
+def waits_for_a_lock(administrator: sa.Engine) -> bool:
+    """Return whether anybody in the database waits for somebody else, on PostgreSQL."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with administrator.connect() as connection:
+        return bool(connection.exec_driver_sql(waiting).scalar())
 
 
 def shared_data(name: str) -> Path:

@@ -26,6 +26,7 @@ import pytest
 from storage.database import Database
 from storage.directory import resolve
 from storage.identity import Identity
+from storage.transaction import Clock, utc_now
 from storage.work import sqs_queue
 from storage.work.queue import Delivery, Message, Queue
 from storage.work.queues import open_queue
@@ -33,6 +34,9 @@ from storage.work.queues import open_queue
 ROOT = Path(__file__).parents[1]
 
 REGION = "eu-west-1"
+
+PATIENCE = 30.0
+"""Seconds for what should take none, on a busy machine."""
 
 LOOK_AGAIN = 0.02
 """Seconds between two looks of the SQS server at a queue that somebody waits for."""
@@ -47,9 +51,9 @@ class Place:
     dead_letters: str | None = None
 
     @contextmanager
-    def open(self) -> Iterator[Queue]:
-        """Open the queue for one consumer."""
-        with Database.open(self.database) as database:
+    def open(self, clock: Clock = utc_now) -> Iterator[Queue]:
+        """Open the queue for one consumer; a queue in the database goes by this clock."""
+        with Database.open(self.database, clock=clock) as database:
             queue = open_queue(self.spec, database, dead_letters=self.dead_letters)
             try:
                 yield queue
@@ -67,6 +71,9 @@ class SqsServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.clock: Clock = utc_now
+        """The time by which the server holds messages; a test may put another in its place."""
+
         self.client: Any = boto3.session.Session().client("sqs", region_name=REGION, endpoint_url=url)
 
     def new_queue(self, *, fifo: bool = False, dead_letters: str | None = None, receives: int = 1_000) -> str:
@@ -95,11 +102,11 @@ def running_sqs() -> Iterator[SqsServer]:
         patch.setenv("AWS_DEFAULT_REGION", REGION)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setattr(sqs_queue, "LISTING_POLL", 0)  # it is one server, so nothing is overlooked
-        _mend_moto(patch)
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
         sqs = SqsServer(f"http://{host}:{port}")
+        _mend_moto(patch, sqs)
         try:
             yield sqs
         finally:
@@ -107,12 +114,13 @@ def running_sqs() -> Iterator[SqsServer]:
             server.stop()
 
 
-def _mend_moto(patch: pytest.MonkeyPatch) -> None:
-    """Let moto do two things that SQS does, and moto 5.2 does not.
+def _mend_moto(patch: pytest.MonkeyPatch, server: SqsServer) -> None:
+    """Let moto do two things that SQS does, and moto 5.2 does not, and go by the clock of the server.
 
     Its queues are lists without a lock, so that two requests at once could give a message to both. And of several
     messages of a FIFO group that are received again, it gives the last one first.
     """
+    from moto.sqs import models
     from moto.sqs.models import SQSBackend
 
     lock = threading.RLock()
@@ -138,6 +146,7 @@ def _mend_moto(patch: pytest.MonkeyPatch) -> None:
 
         return call
 
+    patch.setattr(models, "unix_time_millis", lambda: server.clock().timestamp() * 1_000)
     patch.setattr(SQSBackend, "receive_message", receive_message)
     for name in ("send_message_batch", "delete_message", "change_message_visibility", "get_queue_attributes"):
         patch.setattr(SQSBackend, name, locked(getattr(SQSBackend, name)))
@@ -202,20 +211,22 @@ class Consumer:
 
 def hold(queue: Queue, _notes: Path) -> None:
     """Take one message, say so, and never do anything about it."""
-    [delivery] = queue.receive(limit=1, visibility=2, wait=20)
+    [delivery] = queue.receive(limit=1, wait=PATIENCE)
     print(delivery.body["number"], flush=True)
     threading.Event().wait()
 
 
 def consume(queue: Queue, notes: Path) -> None:
-    """Say that it is ready, wait to be told to begin, and handle everything until nothing is left."""
-    print("ready", flush=True)
+    """Take a message, say so, wait to be told to begin, and handle everything until nothing is left."""
+    deliveries = queue.receive(limit=1, wait=PATIENCE)
+    print("ready" if deliveries else "there is nothing", flush=True)
     sys.stdin.readline()
     with notes.open("a") as file:
-        while (deliveries := queue.receive(limit=10, visibility=60, wait=0.3)) or queue.waiting():
+        while deliveries or queue.waiting():
             for delivery in deliveries:
                 file.write(json.dumps(_handled(delivery, notes)) + "\n")
                 queue.acknowledge(delivery)
+            deliveries = queue.receive(limit=10, wait=0.3)
 
 
 def _handled(delivery: Delivery, notes: Path) -> Handled:

@@ -5,7 +5,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,7 +18,9 @@ from fakeredis import TcpFakeServer
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-PATIENCE = 20.0
+from tests.ports import reserved_port
+
+PATIENCE = 30.0
 """Seconds for what should take one, on a busy machine."""
 
 
@@ -37,12 +38,12 @@ class RedisServer(Protocol):
 
 @contextmanager
 def running_redis() -> Iterator[RedisServer]:
-    """Start a server on a free port of this machine; it ends with the block."""
+    """Start a server at a port of its own on this machine; it ends with the block."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
-    with tempfile.TemporaryDirectory(prefix="usermemory-redis-") as folder:
-        server = _Program(program, Path(folder), _free_port()) if program else _Fake(_free_port())
-        server.start()
+    with reserved_port() as port, tempfile.TemporaryDirectory(prefix="usermemory-redis-") as folder:
+        server = _Program(program, Path(folder), port) if program else _Fake(port)
         try:
+            server.start()
             yield server
         finally:
             server.stop()
@@ -125,10 +126,3 @@ def _answers(url: str) -> None:
     patient = Retry(ConstantBackoff(0.05), int(PATIENCE / 0.05))
     with redis.Redis.from_url(url, retry=patient) as client:
         client.ping()
-
-
-def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        port: int = asked.getsockname()[1]
-        return port

@@ -147,6 +147,25 @@ def test_the_command_line_knows_what_is_written(line: str, monkeypatch: pytest.M
     assert not isinstance(command, click.Group) or command.invoke_without_command
 
 
+def test_the_worker_is_given_every_variable_that_it_reads() -> None:
+    worker = main.get_command(click.Context(main), "worker")
+    assert worker is not None
+    read = {name for option in worker.params for name in names_of(option)}
+    elsewhere = {
+        "USERMEMORY_WORKER_DATABASE",  # in USERMEMORY_DATABASE, where other commands find it, too
+        "USERMEMORY_QUEUE",  # the queue is in the database
+        "USERMEMORY_DEAD_LETTERS",
+        "USERMEMORY_HOSTS",  # the image has no code of a host
+    }
+    assert read - elsewhere <= SERVICES["worker"]["environment"].keys()
+
+
+def names_of(option: click.Parameter) -> Iterator[str]:
+    """Yield the variables that an option may be given by."""
+    given = option.envvar or ()
+    yield from [given] if isinstance(given, str) else given
+
+
 class TestPage:
     def documented(self) -> set[str]:
         """Every name in the first column of the table of the environment."""

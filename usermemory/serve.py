@@ -17,6 +17,7 @@ from http_api.user_items import user_items_router
 from http_api.user_text import user_text_router
 from mcp_server.app import PATH
 from mcp_server.app import create_app as create_mcp_app
+from mcp_server.events import PersonalBus
 from mcp_server.server import create_server
 from memory_tools.access import Verifier
 from memory_tools.buckets import PACE, Buckets
@@ -64,19 +65,20 @@ def create_service(
     operators = operator_memory or memory
     upkeep = Upkeep(operators, queue or open_queue(None, operators.database), inactivity=inactivity)
     buckets = Buckets.of(pace)  # somebody who asks at both doors asks at one pace
+    events = PersonalBus()
     app = create_app(
         memory,
         operator_memory=operators,
         verifiers=verifiers,
         session=session,
         job_token=job_token,
-        upkeep=upkeep,
         listens_on=listens_on,
         url=url,
         hosts=hosts,
         origins=origins,
         pace=buckets,
         person=person,
+        announce=events.announce,
         routers=[user_items_router(), user_text_router(), conversations_router(), tasks_router(upkeep)],
     )
     if verifiers or session is None:  # MCP clients bring tokens, or none at all: they have no sessions
@@ -90,6 +92,7 @@ def create_service(
             pace=buckets,
             tools=tools,
             flow=flow,
+            events=events,
         )
     return app
 
@@ -102,10 +105,11 @@ def _add_mcp(
     pace: Buckets,
     tools: Any,
     flow: str | None,
+    events: PersonalBus,
     **reached: Any,
 ) -> None:
     """Add the routes of the MCP server; the app in front of them has looked at Host, Origin and address already."""
-    server = create_server(memory, person=person, tools=tools, flow=flow, pace=pace)
+    server = create_server(memory, person=person, tools=tools, flow=flow, pace=pace, events=events)
     mcp = create_mcp_app(server, memory, **reached)
     app.router.routes.extend(each for each in mcp.routes if isinstance(each, Route) and each.path not in _OWN_PATHS)
     added: list[Any] = app.user_middleware

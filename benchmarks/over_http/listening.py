@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from mcp_server.listening import bound
+from usermemory.listening import bound
 
 PACE: Final = "100000000/second"
 """Requests that our server lets a person make: by default it lets one make 600 in a minute."""

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from benchmarks.over_http.listening import listening
-from mcp_server.listening import serve_http
+from usermemory.listening import serve_http
 
 app = FastAPI()
 

@@ -6,10 +6,10 @@
 import sys
 
 from benchmarks.over_http.listening import PACE, listening
-from mcp_server.listening import serve_http
 from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
 from storage.settings import DatabaseSettings
+from usermemory.listening import serve_http
 from usermemory.serve import create_service
 
 

@@ -2,15 +2,15 @@
 
 from typing import ClassVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from graphs.conversation_summarizer import ConversationSummarizer
 from graphs.recaps import NewRecap, recap_conversation
 from graphs.work.leased_job import Assignment, LeasedJob, Rules, Stopping
 from graphs.work.leases import Leases
 from memory_tools.memory import Memory
-from storage.errors import DatabaseUnavailable
-from storage.work.jobs import JobKind, Outcome
+from storage.errors import Conflict, DatabaseUnavailable
+from storage.work.job_store import JobKind, LeaseLost, Outcome
 
 STORING_SECONDS = 60.0
 """For how long an answer that is paid for is kept at hand while the database cannot take it."""
@@ -35,7 +35,8 @@ class ConversationJob(LeasedJob):
         with job.person.read() as stores:
             name = stores.conversations.by_id(job.lease.subject).name
         outcome: Outcome = "unchanged"
-        while (recap := recap_conversation(job.person, name, self._summarizer)) is not None:
+        while (recap := self._recap(job, name)) is not None:
+            job.answered = True
             job.spend(recap.tokens)
             self._keep(job, recap)
             if not recap.more:
@@ -46,23 +47,46 @@ class ConversationJob(LeasedJob):
         with job.person.begin() as stores:
             job.finish(stores, outcome)
 
+    def _recap(self, job: Assignment, name: str) -> NewRecap | None:
+        """Ask for the next round, unless memory was switched off since the last one."""
+        job.require_enabled()
+        return recap_conversation(job.person, name, self._summarizer)
+
     def _keep(self, job: Assignment, recap: NewRecap) -> None:
         """Keep one answer, patiently: asking for it again would cost as much again."""
+        in_doubt = False
         for attempt in Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailable),
+            retry=retry_if_exception(_may_pass),
             stop=stop_after_delay(STORING_SECONDS),
             wait=wait_random_exponential(max=5),
             reraise=True,
         ):
-            with attempt, job.person.begin() as stores:
-                stores.conversation_memories.set(
-                    recap.conversation,
-                    recap.data,
-                    message_count=recap.message_count,
-                    provenance=recap.provenance,
-                )
-                if recap.more:
-                    job.go_on(stores)
-                else:
-                    job.finish(stores, "updated")
-        job.tokens = None  # counted, now that it is committed
+            with attempt:
+                try:
+                    self._keep_once(job, recap)
+                except DatabaseUnavailable:
+                    in_doubt = True
+                    raise
+                except LeaseLost:
+                    if in_doubt:  # it may have been this worker whose commit went unanswered, and counted
+                        job.settled()
+                    raise
+        job.settled()
+
+    def _keep_once(self, job: Assignment, recap: NewRecap) -> None:
+        with job.keeping() as stores:
+            stores.conversation_memories.set(
+                recap.conversation,
+                recap.data,
+                message_count=recap.message_count,
+                provenance=recap.provenance,
+            )
+            if recap.more:
+                job.go_on(stores)
+            else:
+                job.finish(stores, "updated")
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether it may go well the next time: the database is away, or another transaction was in the way."""
+    return isinstance(error, DatabaseUnavailable | Conflict) and not isinstance(error, LeaseLost)

@@ -3,21 +3,30 @@
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final
 from uuid import UUID
 
-from graphs.asking import added
+from sqlalchemy import Connection
+
+from graphs.answer import Reason
+from graphs.asking import added, paid, reason_of
+from graphs.work.arrears import Arrears
+from graphs.work.failures import code_of
 from graphs.work.leases import Leases
-from graphs.work.pauses import code_of
 from graphs.work.prices import Prices
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.telemetry import observed
-from storage.errors import DatabaseUnavailable, Erased, NotFound
-from storage.provenance import TokenUsage
+from storage.configuration import configuration_levels, effective
+from storage.errors import DatabaseUnavailable, Erased, MemoryDisabled, NotFound, SummarizerFailed
+from storage.provenance import Actor, Provenance, TokenUsage
 from storage.stores import Stores
 from storage.work import jobs
-from storage.work.jobs import Busy, JobKind, Lease, LeaseLost, NotEligible, Outcome
+from storage.work.job_store import JobKind, Lease, LeaseLost, Outcome
+from storage.work.leases import Busy, NotEligible
 
 DOOR: Final = "worker"
 """The door that telemetry names."""
@@ -32,11 +41,15 @@ class Stopping(Exception):
 class JobFailed(Exception):
     """The job failed without an error of its own."""
 
-    def __init__(self, code: str, *, for_good: bool = False) -> None:
-        """`code` is what is on record; `for_good` where another attempt would find nothing to do."""
+    def __init__(self, code: str, *, for_good: bool = False, reason: Reason | None = None) -> None:
+        """`code` is what is on record; `for_good` where another attempt would ask the same again.
+
+        `reason` is why the last answer of a model was of no use.
+        """
         super().__init__(code)
         self.code = code
         self.for_good = for_good
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +69,49 @@ class Assignment:
     lease: Lease
     person: UserMemory
     prices: Prices
+    answered: bool = False
+    """Whether a model answered what is not kept yet: to ask again would cost as much again."""
+
     tokens: TokenUsage | None = None
     """What models were paid for and is not counted yet, also in vain; None where nobody knows."""
+
+    @property
+    def cost_micros(self) -> int:
+        """What they cost."""
+        return self.prices.micros(self.tokens)
 
     def spend(self, tokens: TokenUsage | None) -> None:
         """Note what a model was paid for."""
         self.tokens = added(self.tokens, tokens)
 
+    def settled(self) -> None:
+        """Note that all that was paid for is counted, and what it was paid for kept."""
+        self.answered, self.tokens = False, None
+
+    def require_enabled(self) -> None:
+        """Raise MemoryDisabled where the organization has switched memory off."""
+        if not self.person.memory.configurations.effective(self.lease.organization).enabled:
+            raise MemoryDisabled
+
+    @contextmanager
+    def keeping(self) -> Generator[Stores]:
+        """Open the transaction that keeps an effect; raises MemoryDisabled where memory is switched off by then."""
+
+        def search(connection: Connection) -> UUID:
+            if not effective(configuration_levels(connection, self.lease.organization)).enabled:
+                raise MemoryDisabled
+            return self.lease.owner
+
+        with self.person.memory.database.begin(search) as stores:
+            yield stores
+
     def finish(self, stores: Stores, outcome: Outcome) -> None:
         """End the job in the transaction that keeps its effect; raises LeaseLost where it is not ours any more."""
-        stores.jobs.finish(self.lease, outcome, self.tokens, cost_micros=self.prices.micros(self.tokens))
+        stores.jobs.finish(self.lease, outcome, self.tokens, cost_micros=self.cost_micros)
 
     def go_on(self, stores: Stores) -> None:
         """Count what was spent so far in the transaction that keeps a part of the effect; LeaseLost as `finish`."""
-        stores.jobs.go_on(self.lease, self.tokens, cost_micros=self.prices.micros(self.tokens))
+        stores.jobs.go_on(self.lease, self.tokens, cost_micros=self.cost_micros)
 
 
 class LeasedJob(ABC):
@@ -86,66 +128,79 @@ class LeasedJob(ABC):
         self._memory = memory
         self._leases = leases
         self._rules = rules
+        self._arrears = Arrears()
 
     def __call__(self, subject: UUID) -> bool:
         """Do the job. What becomes of it is on record; False where it could not be, and the message has to come again.
 
         Whoever is busy with it already, or not eligible any more, is passed over: what waits is looked after by the
-        schedule. Raises nothing.
+        schedule. While something paid is not on record, nothing is begun. Raises nothing.
         """
         try:
+            if not self._arrears.settle():
+                return False
             lease = self._leases.take(self.kind, subject, attempts=self._rules.attempts)
             if isinstance(lease, Busy | NotEligible):
                 return True
             with self._leases.held(lease):
                 return self._attempt(lease)
-        except Exception as error:  # noqa: BLE001 - the worker's own loop: one job never stops the others
+        except BaseException as error:  # noqa: BLE001 - the worker's own loop: one job never stops the others
             _log.error("the job of %s %s could not be recorded (%s)", self.kind, subject, code_of(error))
             return False
 
     @abstractmethod
     def do(self, job: Assignment) -> None:
-        """Do the job and finish it, or raise whatever went wrong."""
+        """Do the job and finish it, or raise whatever went wrong; MemoryDisabled ends it as skipped."""
 
     def _attempt(self, lease: Lease) -> bool:
-        person = self._memory.of_owner(lease.owner, lease.organization)
+        person = self._memory.of_owner(lease.owner, lease.organization).acting(Provenance(Actor.JOB, DOOR))
         job = Assignment(lease, person, self._rules.prices)
         with observed(self.operation, name=f"{self.kind}_job", store=self.store, door=DOOR) as seen:
             try:
-                if self._memory.configurations.effective(lease.organization).enabled:
-                    self.do(job)
-                else:
-                    self._skip(job)
+                self._do_or_skip(job)
             except LeaseLost:
                 _log.warning("the job of %s %s was taken over by another worker", self.kind, lease.subject)
+                return self._arrears.record(partial(self._charge, job))
             except (Erased, NotFound) as gone:
                 _log.info("the job of %s %s is about nothing any more (%s)", self.kind, lease.subject, gone.code)
-            except (Stopping, DatabaseUnavailable) as error:
+                return self._arrears.record(partial(self._charge, job))
+            except BaseException as error:  # noqa: BLE001 - the worker's own loop: whatever a model or a host raises
                 seen.failed(code_of(error))
-                self._leases.give_back(lease)
-                return False
-            except Exception as error:  # noqa: BLE001 - the worker's own loop: whatever a model or a host raises
-                seen.failed(code_of(error))
-                self._fail(job, error)
+                job.spend(paid(error))
+                if isinstance(error, Stopping) or (isinstance(error, DatabaseUnavailable) and not job.answered):
+                    self._leases.give_back(lease)
+                    return False
+                return self._arrears.record(partial(self._fail, job, error))
         return True
 
-    def _skip(self, job: Assignment) -> None:
-        with job.person.begin() as stores:
-            job.finish(stores, "skipped")
+    def _do_or_skip(self, job: Assignment) -> None:
+        try:
+            self.do(job)
+        except MemoryDisabled as off:
+            job.spend(paid(off))
+            with job.person.begin() as stores:
+                job.finish(stores, "skipped")
 
-    def _fail(self, job: Assignment, error: Exception) -> None:
-        job.spend(getattr(error, "tokens", None))
-        code, attempts = code_of(error), self._rules.attempts
+    def _charge(self, job: Assignment) -> None:
+        jobs.charge(self._memory.database, job.lease, job.tokens, cost_micros=job.cost_micros)
+
+    def _fail(self, job: Assignment, error: BaseException) -> None:
+        """Count the attempt as failed, and what it cost; only that where the job was taken over meanwhile."""
+        code, reason = code_of(error), reason_of(error)
+        for_good = isinstance(error, SummarizerFailed)
         if isinstance(error, JobFailed):
-            code, attempts = error.code, 1 if error.for_good else attempts
+            code, reason, for_good = error.code, error.reason, error.for_good
         failed = jobs.fail(
             self._memory.database,
             job.lease,
             code,
-            attempts=attempts,
+            attempts=1 if for_good else self._rules.attempts,
             tokens=job.tokens,
-            cost_micros=self._rules.prices.micros(job.tokens),
+            cost_micros=job.cost_micros,
         )
-        if failed is not None:
-            what = "is dead" if failed.state == "dead" else "failed"
-            _log.error("the job of %s %s %s (%s), attempt %d", self.kind, failed.subject, what, code, failed.attempts)
+        if failed is None:
+            self._charge(job)
+            return
+        what = "is dead" if failed.state == "dead" else "failed"
+        why = code if reason is None else f"{code}: {reason}"
+        _log.error("the job of %s %s %s (%s), attempt %d", self.kind, failed.subject, what, why, failed.attempts)

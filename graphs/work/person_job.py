@@ -2,14 +2,15 @@
 
 from typing import Any, ClassVar
 
+from graphs.answer import Reason
 from graphs.summarizer import Summarizer
-from graphs.update import build_update_graph
+from graphs.update import RESULT, build_update_graph
 from graphs.work.leased_job import Assignment, JobFailed, LeasedJob, Rules, Stopping
 from graphs.work.leases import Leases
 from memory_tools.memory import Memory
 from storage.errors import SummarizerFailed
 from storage.provenance import TokenUsage
-from storage.work.jobs import JobKind, Outcome
+from storage.work.job_store import JobKind, Outcome
 
 
 class PersonJob(LeasedJob):
@@ -26,27 +27,43 @@ class PersonJob(LeasedJob):
     def do(self, job: Assignment) -> None:
         """Run the loop again and again; each run keeps its own outcome together with how far it has seen."""
         statuses: set[str] = set()
+        reason: Reason | None = None
         more = True
         while more:
             if statuses and self._rules.stopping.is_set():
                 raise Stopping
             result = self._run(job)
             statuses.add(result["status"])
+            reason = reason or result["reason"]
             more = bool(result.get("more"))
             if more:
                 with job.person.begin() as stores:
                     job.go_on(stores)
-                job.tokens = None
-        if "failed" in statuses:  # the messages count as seen: the same would fail again
-            raise JobFailed(SummarizerFailed.code, for_good=True)
+                job.settled()
+        if "failed" in statuses:  # what failed counts as seen and is left behind: the same would fail again
+            raise JobFailed(SummarizerFailed.code, for_good=True, reason=reason)
         with job.person.begin() as stores:
             job.finish(stores, _outcome(statuses))
 
     def _run(self, job: Assignment) -> dict[str, Any]:
+        """Run the loop once, and note what it cost, also where it breaks off."""
         context: Any = job.person
-        result: dict[str, Any] = self._graph.invoke({"messages": [], "conversation": None}, context=context)
-        if result.get("tokens") is not None:
-            job.spend(TokenUsage(**result["tokens"]))
+        result: dict[str, Any] = {}
+        events: Any = self._graph.stream(
+            {"messages": [], "conversation": None},
+            context=context,
+            stream_mode=["custom", "values"],
+            output_keys=RESULT,
+        )
+        try:
+            for mode, value in events:
+                if mode == "values":
+                    result = value
+                if value.get("stage") == "diff" or result.get("error"):  # there was an answer, of use or of none
+                    job.answered = True
+        finally:
+            spent = result.get("tokens")
+            job.spend(None if spent is None else TokenUsage(**spent))
         if result["status"] == "failed" and result["error"] != SummarizerFailed.code:
             raise JobFailed(result["error"])
         return result

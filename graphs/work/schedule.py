@@ -3,12 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from time import monotonic
 from typing import Final
 
-from graphs.work.pauses import code_of, pause
+from graphs.work.failures import code_of
+from memory_tools.pauses import Pauses
 from memory_tools.upkeep import Upkeep
 from storage.errors import InvalidInput
 from storage.transaction import Clock, utc_now
@@ -40,7 +41,7 @@ class Duty:
 
     act: Callable[[], object]
     due: float = 0.0
-    failures: int = 0
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 class Schedule:
@@ -93,12 +94,12 @@ class Schedule:
                 continue
             try:
                 duty.act()
-            except Exception as error:  # noqa: BLE001 - a door: what fails now may succeed later
-                duty.failures += 1
-                _log.error("%s failed (%s), try %d", duty.name, code_of(error), duty.failures)
-                duty.due = now + pause(duty.failures)
+            except BaseException as error:  # noqa: BLE001 - a door: what fails now, or ends its thread, may succeed later
+                pause = duty.pauses.next()
+                _log.error("%s failed (%s); tried again in %.1f s", duty.name, code_of(error), pause)
+                duty.due = now + pause
             else:
-                duty.failures = 0
+                duty.pauses.reset()
                 duty.due = now + duty.every
 
     def _daily(self, at: time) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeAlias
+from time import monotonic
+from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.language_models import BaseChatModel
@@ -18,21 +19,22 @@ from graphs.conversation_summarizer import (
 )
 from graphs.extractive import ExtractiveSummarizer
 from graphs.summarizer import ModelSummarizer, Summarizer
+from graphs.work.companion import Companion, accompany
 from graphs.work.conversation_job import ConversationJob
-from graphs.work.leased_job import DOOR, Rules
+from graphs.work.failures import code_of
+from graphs.work.host_task import Handler, HostTask
+from graphs.work.leased_job import Rules
 from graphs.work.leases import Leases
-from graphs.work.pauses import code_of, pause
 from graphs.work.person_job import PersonJob
 from graphs.work.prices import FREE, Prices
 from graphs.work.schedule import Schedule
-from graphs.work.turns import Thing, Turns
+from graphs.work.turns import GivingUp, Thing, TooSlow, Turns
+from memory_tools import upkeep
 from memory_tools.memory import Memory
-from memory_tools.telemetry import observed
-from memory_tools.upkeep import GENERATE_MEMORY_BATCH, UPDATE_MEMORY
+from memory_tools.pauses import Pauses
 from storage.errors import InvalidInput
-from storage.json_types import Json
 from storage.work.eligible import INACTIVE_FOR
-from storage.work.jobs import ATTEMPTS
+from storage.work.leases import ATTEMPTS
 from storage.work.queue import VISIBILITY_LIMIT, Delivery, Queue
 
 CONCURRENCY = 4
@@ -44,6 +46,9 @@ VISIBILITY = 60.0
 GRACE = 20.0
 """Seconds that a worker which is to stop waits for what it has begun."""
 
+PATIENCE = 900.0
+"""Seconds that one conversation, one person or one message of the host's may take: a model that hangs never ends."""
+
 WAIT = 5.0
 """Seconds for which an empty queue is listened to at once. So long it may take until a worker notices its end."""
 
@@ -51,7 +56,10 @@ AGAIN_AFTER: Final = 5.0
 """Seconds until a message comes again of which something could not be done now."""
 
 DRAINING_WAIT: Final = 1.0
-"""Seconds at most after which a queue that gives nothing counts as empty: SQS does not ask all of its servers at 0."""
+"""Seconds for which a queue has to give nothing until it counts as empty, unless it is asked as a whole at once."""
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks for what takes too long."""
 
 DRAINING_PAUSE: Final = 0.5
 """Seconds after which an empty queue is looked at again while something is in work, behind which more may wait."""
@@ -67,12 +75,6 @@ UNKNOWN_TASK_TYPE: Final = "unknown_task_type"
 
 RECEIVED_AT_ONCE: Final = 10
 """Messages taken at most by one request: what SQS gives at most."""
-
-Handler: TypeAlias = Callable[[dict[str, Json]], object]
-"""Does what a message of the host's asks for. One that raises has the message again, later."""
-
-Companion: TypeAlias = Callable[[threading.Event], object]
-"""Does something else until the event is set."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,31 +98,35 @@ class Worker:
         visibility: float = VISIBILITY,
         attempts: int = ATTEMPTS,
         inactivity: timedelta = INACTIVE_FOR,
+        patience: float = PATIENCE,
         grace: float = GRACE,
         wait: float = WAIT,
         handler: Handler | None = None,
         schedule: Schedule | None = None,
         beside: Iterable[Companion] = (),
         prices: Prices = FREE,
+        timer: Callable[[], float] = monotonic,
     ) -> None:
         """Take what to work on and by what rules.
 
         `model` is who summarizes conversations and people, unless there is a summarizer of its own for them; with
         neither, what people said is kept by rule. A conversation in which nothing was said for `inactivity` has ended.
+        What takes longer than `patience` seconds has failed; each round of a long conversation has as many anew.
         `wait` is for how many seconds an empty queue is listened to at once. `handler` gets every message that is none
         of ours. `schedule` and what is `beside` it (`Relay.run`) have threads of their own while the worker runs.
-        Raises InvalidInput for numbers that make no sense.
+        `timer` gives seconds that only pass. Raises InvalidInput for numbers that make no sense.
         """
-        if concurrency < 1 or attempts < 1 or grace < 0 or not 0 < visibility <= VISIBILITY_LIMIT:
+        if min(concurrency, attempts) < 1 or grace < 0 or patience <= 0 or not 0 < visibility <= VISIBILITY_LIMIT:
             raise InvalidInput(
-                "a worker needs a concurrency and attempts from 1, a grace from 0, and a visibility above 0 and up to"
-                f" {VISIBILITY_LIMIT:,} seconds"
+                "a worker needs a concurrency and attempts from 1, a grace from 0, a patience above 0, and a visibility"
+                f" above 0 and up to {VISIBILITY_LIMIT:,} seconds"
             )
         self._queue = queue
         self._handler = handler
         self._companions: list[Companion] = [*([] if schedule is None else [schedule.run]), *beside]
         self._concurrency, self._attempts = concurrency, attempts
         self._visibility, self._grace, self._wait = visibility, grace, wait
+        self._patience, self._timer = patience, timer
         self._stopping = threading.Event()
         self._leases = Leases(memory.database, seconds=visibility, inactivity=inactivity)
         rules = Rules(attempts, prices, self._stopping)
@@ -136,24 +142,25 @@ class Worker:
 
         A queue or a database that does not answer is asked again, after a pause that grows.
         """
-        failures = 0
+        pauses = Pauses()
         with self._working(until, with_companions=True) as turns:
             while not until.is_set():
                 try:
-                    self._receive(turns, self._wait)
-                    failures = 0
+                    self._receive(turns, self._wait, until)
+                    pauses.reset()
                 except Exception as error:  # noqa: BLE001 - a door: what does not answer now may answer later
-                    failures += 1
-                    _log.error("nothing could be received (%s), try %d", code_of(error), failures)
-                    until.wait(pause(failures))
+                    pause = pauses.next()
+                    _log.error("nothing could be received (%s); tried again in %.1f s", code_of(error), pause)
+                    until.wait(pause)
 
     def drain(self, until: threading.Event | None = None) -> None:
         """Work off what is in the queue now, and return. What failed waits for its next attempt. Raises its errors."""
         until = until or threading.Event()
+        wait = 0.0 if self._queue.answers_at_once else DRAINING_WAIT
         with self._working(until, with_companions=False) as turns:
             while not until.is_set():
                 idle = turns.idle(0)
-                if self._receive(turns, min(self._wait, DRAINING_WAIT)):
+                if self._receive(turns, wait, until):
                     continue
                 if idle:
                     return
@@ -164,12 +171,16 @@ class Worker:
         """Have threads that work, keep alive what they work on, and do what is beside it, while the block lasts."""
         self._stopping.clear()
         ended = threading.Event()
-        turns = Turns(self._concurrency, self._ended)
-        running = [_thread("heartbeat", partial(self._beat, turns, ended))]
+        turns = Turns(self._concurrency, self._ended, timer=self._timer)
+        # Apart from each other: a queue that does not answer must not let leases run out, nor hide what is too slow.
+        regular: dict[str, tuple[float, Callable[[], object]]] = {
+            "messages": (self._visibility / 3, partial(self._hold, turns)),
+            "leases": (self._visibility / 3, self._leases.extend),
+            "patience": (LOOK_EVERY, partial(turns.give_up, self._patience)),
+        }
+        running = [_thread(name, partial(self._repeat, ended, *each)) for name, each in regular.items()]
         if with_companions:
-            running += [
-                _thread("companion", partial(self._accompany, companion, until)) for companion in self._companions
-            ]
+            running += [_thread("companion", partial(accompany, each, until)) for each in self._companions]
         grace = 0.0
         try:
             yield turns
@@ -183,22 +194,10 @@ class Worker:
             for thread in running:
                 thread.join(JOINING_SECONDS)
 
-    def _accompany(self, companion: Companion, until: threading.Event) -> None:
-        """Let something run beside, and again where it breaks."""
-        failures = 0
-        while not until.is_set():
-            try:
-                companion(until)
-                return
-            except Exception as error:  # noqa: BLE001 - a door: whatever a host puts beside the worker
-                failures += 1
-                _log.error("what runs beside the worker broke (%s), try %d", code_of(error), failures)
-                until.wait(pause(failures))
-
-    def _receive(self, turns: Turns, wait: float) -> bool:
-        """Take what there is room for, and tell whether there was anything, or no room to look."""
+    def _receive(self, turns: Turns, wait: float, until: threading.Event) -> bool:
+        """Take what there is room for, and tell whether there was anything, or nobody looked."""
         room = turns.room(1.0)
-        if not room:
+        if not room or until.is_set():
             return True
         limit = min(room, RECEIVED_AT_ONCE)
         deliveries = self._queue.receive(limit=limit, visibility=self._visibility, wait=wait)
@@ -208,47 +207,39 @@ class Worker:
 
     def _take(self, turns: Turns, delivery: Delivery) -> None:
         """Begin with a message, or bury what nobody can do anything with."""
-        things, reason = self._things(delivery)
-        if reason is not None:
-            _log.error("a message was buried (%s)", reason)
-            self._bury(delivery, reason)
-        elif things:
-            turns.take(delivery, things)
+        asked = self._asked(delivery)
+        if isinstance(asked, str):
+            _log.error("a message was buried (%s)", asked)
+            self._bury(delivery, asked)
         else:
-            self._ended(delivery, True)
+            turns.take(delivery, *asked)
 
-    def _things(self, delivery: Delivery) -> tuple[Sequence[Thing], str | None]:
-        """Return what a message asks for, or why nobody can do it."""
+    def _asked(self, delivery: Delivery) -> tuple[Sequence[Thing], TooSlow] | str:
+        """Return what a message asks for and what becomes of that which is too slow, or why nobody can do anything."""
         if delivery.raw is not None:
-            return [], MALFORMED
+            return MALFORMED
         match delivery.body:
-            case {"task_type": "GENERATE_MEMORY_BATCH", "conversation_ids": [*ids]}:
-                found = [_uuid(each) for each in ids]
-                return [partial(self._conversations, each) for each in dict.fromkeys(found) if each is not None], None
-            case {"task_type": "UPDATE_MEMORY", "owner_id": str(written)} if (owner := _uuid(written)) is not None:
-                return [partial(self._people, owner)], None
-            case {"task_type": kind} if kind in (GENERATE_MEMORY_BATCH, UPDATE_MEMORY):
-                return [], MALFORMED
+            case {"task_type": upkeep.GENERATE_MEMORY_BATCH, "conversation_ids": [*written]} if ids := _ids(written):
+                return [partial(self._conversations, each) for each in ids], self._too_slow
+            case {"task_type": upkeep.UPDATE_MEMORY, "owner_id": written} if ids := _ids([written]):
+                return [partial(self._people, each) for each in ids], self._too_slow
+            case {"task_type": upkeep.GENERATE_MEMORY_BATCH | upkeep.UPDATE_MEMORY}:
+                return MALFORMED
             case _ if self._handler is not None:
-                return [partial(self._hand_over, self._handler, delivery)], None
+                task = HostTask(self._handler, delivery, attempts=self._attempts, bury=self._bury)
+                return [task], task.too_slow
             case _:
-                return [], UNKNOWN_TASK_TYPE
+                return UNKNOWN_TASK_TYPE
 
-    def _hand_over(self, handler: Handler, delivery: Delivery) -> bool:
-        try:
-            with observed("handle_task", name="host_task", store="queue", door=DOOR):
-                handler(delivery.body)
-        except Exception as error:  # noqa: BLE001 - a door: whatever the host's code raises
-            code = code_of(error)
-            _log.error("the host's handler failed (%s), receipt %d", code, delivery.receives)
-            if delivery.receives < self._attempts:
-                return False
-            self._bury(delivery, code)
-        return True
+    def _too_slow(self, thread: threading.Thread) -> GivingUp | None:
+        return self._leases.too_slow(thread, patience=self._patience, attempts=self._attempts)
 
-    def _bury(self, delivery: Delivery, reason: str) -> None:
+    def _bury(self, delivery: Delivery, reason: str) -> bool:
+        """Give a message up, and tell whether the queue took it."""
         with self._surviving("a message could not be buried"):
             self._queue.bury(delivery, reason)
+            return True
+        return False
 
     def _ended(self, delivery: Delivery, handled: bool) -> None:
         with self._surviving("a message could not be given back"):
@@ -258,14 +249,17 @@ class Worker:
                 again = 0 if self._stopping.is_set() else AGAIN_AFTER * 2 ** min(delivery.receives - 1, 6)
                 self._queue.extend(delivery, again)
 
-    def _beat(self, turns: Turns, ended: threading.Event) -> None:
-        """Say three times in each period of visibility that what is in work still is."""
-        while not ended.wait(self._visibility / 3):
-            for delivery in turns.deliveries:
-                with self._surviving("a message could not be kept back"):
-                    self._queue.extend(delivery, self._visibility)
-            with self._surviving("leases could not be extended"):
-                self._leases.extend()
+    def _hold(self, turns: Turns) -> None:
+        """Say of the messages in work that they still are."""
+        for delivery in turns.deliveries:
+            with self._surviving("a message could not be kept back"):
+                self._queue.extend(delivery, self._visibility)
+
+    def _repeat(self, ended: threading.Event, every: float, act: Callable[[], object]) -> None:
+        """Do something every so many seconds until the work has ended."""
+        while not ended.wait(every):
+            with self._surviving("what is in work could not be looked after"):
+                act()
 
     @contextmanager
     def _surviving(self, what: str) -> Generator[None]:
@@ -282,9 +276,16 @@ def _thread(name: str, run: Callable[[], object]) -> threading.Thread:
     return thread
 
 
+def _ids(written: Sequence[Any]) -> list[UUID]:
+    """Return the ids among what a message names, each once."""
+    found = dict.fromkeys(map(_uuid, written))
+    if None in found:
+        _log.error("a message names what is no id")
+    return [each for each in found if each is not None]
+
+
 def _uuid(written: Any) -> UUID | None:
     try:
         return UUID(written)
     except (AttributeError, TypeError, ValueError):
-        _log.error("an id in a message is none")
         return None

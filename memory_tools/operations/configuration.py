@@ -5,11 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from memory_tools.memory import UserMemory
-from memory_tools.operation import Audience, Effect, Input, operation
+from memory_tools.operation import NAMED, Audience, Effect, Input, operation
 from storage.configuration import MemoryConfiguration
 
 Flow = Annotated[
-    str | None, Field(description="The flow; the organization's own level by default.", examples=["support-line"])
+    Annotated[str, NAMED] | None,
+    Field(description="The flow; the organization's own level by default.", examples=["support-line"]),
 ]
 
 

@@ -10,6 +10,11 @@ from memory_tools.operations.conversations import Name
 from storage.conversation_memories import ConversationMemory
 from storage.page import Page
 
+MessageCount = Annotated[
+    Omittable[Annotated[int, Field(ge=1)]],
+    Field(description="Of how many messages it is made, from the first; all by default."),
+]
+
 
 class NamedConversation(Input):
     """One conversation."""
@@ -22,10 +27,7 @@ class NewConversationMemory(Input):
 
     conversation: Name
     data: Annotated[dict[str, Any], Field(description="A JSON object of at most 64 KB.")]
-    message_count: Annotated[
-        Omittable[Annotated[int, Field(ge=1)]],
-        Field(description="Of how many messages it is made, from the first; all by default."),
-    ]
+    message_count: MessageCount
 
 
 class ConversationMemoriesWanted(Input):

@@ -1,17 +1,17 @@
 """Operations on conversations: keep what was said."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from memory_tools.memory import UserMemory
-from memory_tools.operation import Audience, Effect, Input, Omittable, PageSize, operation
+from memory_tools.operation import NAMED, Audience, Effect, Input, Omittable, PageSize, operation
+from memory_tools.written_time import WrittenTime
 from storage.conversations import Conversation, Message, NewMessage
 from storage.limits import PAGE_LIMIT
 from storage.page import Page
 
-Name = Annotated[str, Field(description="The host's id of the conversation.")]
+Name = Annotated[str, Field(description="The host's id of the conversation."), NAMED]
 
 
 class Said(Input):
@@ -19,7 +19,7 @@ class Said(Input):
 
     role: Annotated[Literal["user", "assistant", "tool", "system"], Field(description="Who said it.")]
     content: Annotated[Any, Field(description="The text, or content blocks.")]
-    said_at: Annotated[Omittable[datetime], Field(description="When, with a zone; now by default.")]
+    said_at: Annotated[Omittable[WrittenTime], Field(description="When, with a zone; now by default.")]
     external_id: Annotated[Omittable[str], Field(description="The host's id: the same one is kept once.")]
     metadata: Annotated[
         dict[str, Any], Field(description="Anything the host wants kept with it.", default_factory=dict)

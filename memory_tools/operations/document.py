@@ -7,7 +7,17 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from memory_tools.memory import UserMemory
-from memory_tools.operation import UNSAID, Audience, Effect, Input, Omittable, PageSize, operation
+from memory_tools.operation import (
+    POINTER,
+    UNSAID,
+    Audience,
+    Effect,
+    Input,
+    Omittable,
+    PageSize,
+    Told,
+    operation,
+)
 from storage.edits import Edit, NewValue, Removal, named
 from storage.json_types import Json, Patch
 from storage.limits import VERSION_LIMIT
@@ -32,7 +42,12 @@ def _no_timestamp(value: Any) -> Any:
     return value
 
 
-Moment = Annotated[int | datetime, BeforeValidator(_no_timestamp), WithJsonSchema({"type": ["integer", "string"]})]
+Moment = Annotated[
+    int | datetime,
+    BeforeValidator(_no_timestamp),
+    WithJsonSchema({"type": ["integer", "string"]}),
+    Told({"minimum": 0, "maximum": VERSION_LIMIT, "format": "date-time"}),
+]
 """The number of a version, or a time."""
 
 Reason = Annotated[str, Field(max_length=WHY_LIMIT), UNSAID]
@@ -45,7 +60,7 @@ class DocumentWanted(Input):
     """A document, or one place in it."""
 
     at: Annotated[Omittable[Moment], Field(description="A past version or time.")]
-    pointer: Annotated[Omittable[str], Field(description="JSON pointer, as /goals/g-7.")]
+    pointer: Annotated[Omittable[Annotated[str, POINTER]], Field(description="JSON pointer, as /goals/g-7.")]
 
 
 def _unsaid(schema: dict[str, Any]) -> None:
@@ -61,6 +76,7 @@ class Change(Input):
     pointer: Annotated[
         str,
         Field(description="JSON pointer, as /goals/g-7/status. List entries by id or text, not index; /- adds."),
+        POINTER,
     ]
     value: Annotated[Any, Field(description="New value.", default_factory=lambda: None)]
     remove: Annotated[Omittable[bool], Field(description="True: nothing stays there.")]
@@ -78,11 +94,23 @@ class Change(Input):
         return Removal(self.pointer) if self.remove else NewValue(self.pointer, self.value)
 
 
+_ONE_OF_BOTH = Told(
+    {
+        "anyOf": [
+            {"properties": {"remove": {"enum": [False, None]}}, "required": ["value"]},
+            {"properties": {"remove": {"const": True}, "value": {"type": "null"}}, "required": ["remove"]},
+        ]
+    }
+)
+
+
 class DocumentChanges(Input):
     """Changes that are made together or not at all."""
 
     changes: Annotated[
-        list[Change], Field(description="Made together or not at all.", min_length=1, max_length=CHANGES_LIMIT), UNSAID
+        list[Annotated[Change, _ONE_OF_BOTH]],
+        Field(description="Made together or not at all.", min_length=1, max_length=CHANGES_LIMIT),
+        UNSAID,
     ]
     expected_version: Annotated[Omittable[Number], Field(description="The version you read.")]
     why: Annotated[Omittable[Reason], Field(description="The reason.")]

@@ -5,15 +5,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from memory_tools.memory import UserMemory
-from memory_tools.operation import UNSAID, Audience, Effect, Input, Omittable, PageSize, operation
+from memory_tools.operation import NAMED, UNSAID, Audience, Effect, Input, Omittable, PageSize, Told, operation
 from storage.errors import InvalidInput, InvalidPatch
 from storage.items import DEFAULT_NAMESPACE, LONGEST_LIST, Item
 from storage.limits import PAGE_LIMIT, VERSION_LIMIT
 from storage.page import Page
 from storage.pointer import pointer, tokens
 
-Namespace = Annotated[str, Field(description="Group, as prefs.", default_factory=lambda: DEFAULT_NAMESPACE)]
-Key = Annotated[str, Field(description="Exact name.")]
+Namespace = Annotated[str, Field(description="Group, as prefs.", default_factory=lambda: DEFAULT_NAMESPACE), NAMED]
+Key = Annotated[str, Field(description="Exact name."), NAMED]
 Value = Annotated[Any, Field(description="Any JSON up to 10 KB.")]
 ItemVersion = Annotated[int, Field(ge=0, le=VERSION_LIMIT), UNSAID]
 
@@ -42,9 +42,9 @@ class NewEntry(NamedItem):
 class ItemsWanted(Input):
     """One page of a namespace, or of all of them."""
 
-    namespace: Annotated[Omittable[str], Field(description="Left out: all.")]
+    namespace: Annotated[Omittable[Annotated[str, NAMED]], Field(description="Left out: all.")]
     limit: Annotated[PageSize, Field(default_factory=lambda: PAGE_LIMIT)]
-    after: Annotated[Omittable[str], Field(description="As in next.")]
+    after: Annotated[Omittable[Annotated[str, Told({"minLength": 1})]], Field(description="As in next.")]
 
 
 @operation(Effect.READ, "GET /items/{namespace}/{key}", example={"namespace": "prefs", "key": "tone"})

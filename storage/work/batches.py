@@ -13,7 +13,7 @@ from storage.errors import IdempotencyKeyReused, InvalidInput, NotFound
 from storage.names import check_name
 from storage.page import Page, page_size
 from storage.tables import batches, jobs, owners
-from storage.work.eligible import Found
+from storage.work.eligible import Subject
 from storage.work.job_store import ENDED, JobKind, sum_of_ended
 
 BatchKind: TypeAlias = Literal["conversations", "daily"]
@@ -102,7 +102,7 @@ def unsent(database: Database, *, for_longer_than: timedelta = UNSENT_AFTER) -> 
     return [batch for batch in found if batch.created_at <= old - batch.waiting // 10 * SENDING_TEN]
 
 
-def waiting_subjects(database: Database, batch_id: UUID) -> list[Found]:
+def waiting_subjects(database: Database, batch_id: UUID) -> list[Subject]:
     """Return what the jobs of a batch are about that have not ended."""
     wanted = (
         sa.select(jobs.c.subject_id, owners.c.id, owners.c.organization_id)
@@ -111,7 +111,7 @@ def waiting_subjects(database: Database, batch_id: UUID) -> list[Found]:
         .order_by(jobs.c.subject_id)
     )
     with database.connection() as connection:
-        return [Found(*row) for row in connection.execute(wanted)]
+        return [Subject(*row) for row in connection.execute(wanted)]
 
 
 def get_batch(database: Database, batch_id: UUID) -> Batch:

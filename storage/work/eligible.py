@@ -19,6 +19,11 @@ ON_ITS_WAY: Final = timedelta(hours=6)
 Long enough for what waits behind thousands of others, each of which a model thinks about for seconds.
 """
 
+SEEN_LATE: Final = timedelta(minutes=10)
+"""How much later than its time a message may be seen at the most: its transaction lasts, and clocks differ.
+
+Whoever is looked for once too often costs nothing: with nothing new, no model is asked.
+"""
 
 NOTED_ONCE_IN: Final = timedelta(hours=1)
 """What else somebody did is noted once in each hour of the clock, so they may have been active so much later."""
@@ -28,8 +33,8 @@ LEFT_ALONE: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A conversation or a person for whom there may be something to do."""
+class Subject:
+    """What a job is about: a conversation, or a person."""
 
     id: UUID
     owner: UUID
@@ -39,8 +44,8 @@ class Found:
 
 
 def ended_conversations(
-    database: Database, *, inactive_for: timedelta, organization: str | None = None, limit: int | None = None
-) -> list[Found]:
+    database: Database, *, inactive_for: timedelta, organization: str | None = None
+) -> list[Subject]:
     """Return the conversations in which nothing was said for so long and something is not remembered, oldest first.
 
     Left out are those that somebody works on or is about to: in work, on their way through the queue for less than
@@ -56,18 +61,20 @@ def ended_conversations(
         .where(has_ended(now - inactive_for), owners.c.survivor_id == owners.c.id)
         .where(sa.or_(jobs.c.state.is_(None), sa.not_(_is_taken_care_of(now))))
         .order_by(conversations.c.last_message_at, conversations.c.id)
-        .limit(limit)
     )
-    return _found(database, wanted if organization is None else wanted.where(owners.c.organization_id == organization))
+    return _subjects(
+        database, wanted if organization is None else wanted.where(owners.c.organization_id == organization)
+    )
 
 
-def active_people(database: Database, *, since: datetime, organization: str | None = None) -> list[Found]:
+def active_people(database: Database, *, since: datetime, organization: str | None = None) -> list[Subject]:
     """Return the people of whom something was kept, or whom the host called active, at `since` or later.
 
-    Who was merged into another counts as the other. On PostgreSQL it needs the worker's URL.
+    So that nobody falls between two looks, messages count from SEEN_LATE before, and everything else from
+    NOTED_ONCE_IN. Who was merged into another counts as the other. On PostgreSQL it needs the worker's URL.
     """
     person = owners.alias("person")
-    active = sa.or_(owners.c.last_interaction_at >= since, owners.c.last_active_at >= since - NOTED_ONCE_IN)
+    active = sa.or_(owners.c.last_interaction_at >= since - SEEN_LATE, owners.c.last_active_at >= since - NOTED_ONCE_IN)
     wanted = (
         sa.select(person.c.id, person.c.id.label("owner"), person.c.organization_id)
         .select_from(owners.join(person, person.c.id == owners.c.survivor_id))
@@ -75,11 +82,13 @@ def active_people(database: Database, *, since: datetime, organization: str | No
         .distinct()
         .order_by(person.c.id)
     )
-    return _found(database, wanted if organization is None else wanted.where(person.c.organization_id == organization))
+    return _subjects(
+        database, wanted if organization is None else wanted.where(person.c.organization_id == organization)
+    )
 
 
-def conversation_found(database: Database, conversation_id: UUID) -> Found | None:
-    """Return whose conversation it is, whether it has ended or not; None where there is no such conversation.
+def whose_conversation(database: Database, conversation_id: UUID) -> Subject | None:
+    """Return the conversation with the person whose it is, ended or not; None where there is no such conversation.
 
     On PostgreSQL it needs the worker's URL.
     """
@@ -90,7 +99,7 @@ def conversation_found(database: Database, conversation_id: UUID) -> Found | Non
         .join(person, person.c.id == owners.c.survivor_id)
         .where(conversations.c.id == conversation_id)
     )
-    return next(iter(_found(database, wanted)), None)
+    return next(iter(_subjects(database, wanted)), None)
 
 
 def has_ended(quiet_since: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
@@ -106,7 +115,10 @@ def _is_job(kind: str, subject: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]
 
 
 def _is_taken_care_of(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that a conversation's job is at work, will be soon, or has failed for good."""
+    """Return the condition that a conversation's job is at work, will be soon, failed for good, or was skipped lately.
+
+    The last two hold until something new is said in it.
+    """
     nowhere_else = jobs.c.next_attempt_at.is_(None) & jobs.c.leased_until.is_(None)
     busy = sa.or_(
         sa.func.coalesce(jobs.c.leased_until > now, sa.false()),
@@ -125,6 +137,6 @@ def _is_taken_care_of(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def _found(database: Database, wanted: sa.Select[Any]) -> list[Found]:
+def _subjects(database: Database, wanted: sa.Select[Any]) -> list[Subject]:
     with database.connection() as connection:
-        return [Found(*row) for row in connection.execute(wanted)]
+        return [Subject(*row) for row in connection.execute(wanted)]

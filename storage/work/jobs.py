@@ -15,49 +15,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from storage.cursors import CursorStore, is_left_behind
 from storage.database import Database
-from storage.errors import InvalidInput, NotFound
+from storage.errors import Conflict, Erased, InvalidInput, NotFound, SummarizerFailed
 from storage.page import Page, page_size
 from storage.provenance import TokenUsage
-from storage.tables import jobs
+from storage.tables import jobs, owners
 from storage.work.eligible import ON_ITS_WAY
-from storage.work.job_store import (
-    FREED,
-    JobKind,
-    JobStore,
-    Lease,
-    LeaseLost,
-    Outcome,
-    count,
-    held,
-    job_of,
-    spent,
-    sums,
-)
-from storage.work.leases import ATTEMPTS, Busy, NotEligible, extend, lease
+from storage.work.job_store import FREED, JobKind, Lease, Outcome, count, held, job_of, spent, sums
+from storage.work.leases import ATTEMPTS
 from storage.work.unbound import unbound
-
-__all__ = [
-    "ATTEMPTS",
-    "Busy",
-    "Due",
-    "Job",
-    "JobKind",
-    "JobStore",
-    "Lease",
-    "LeaseLost",
-    "NotEligible",
-    "Outcome",
-    "dead_jobs",
-    "due_retries",
-    "extend",
-    "fail",
-    "get_job",
-    "lease",
-    "pause",
-    "put_back",
-    "retry",
-]
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 """How long a job waits that failed for the first time."""
@@ -74,10 +41,15 @@ SHORTEST_SHARE: Final = 0.75
 UNEXPECTED: Final = "unexpected"
 """The error of a job that failed with something that is no code."""
 
+_NO_FAILED_JOB: Final = "there is no such job that failed"
+
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Due: TypeAlias = tuple[JobKind, UUID, UUID]
 """A job that is to be tried again: its kind, its subject, and whose it is."""
+
+Place: TypeAlias = tuple[str, str]
+"""Where a page of jobs ends: the kind and the subject of its last one."""
 
 SendAgain: TypeAlias = Callable[[sa.Connection, Sequence[Due]], None]
 """Sends the messages of jobs in the transaction that claims them."""
@@ -185,19 +157,56 @@ def put_back(database: Database, due: Sequence[Due]) -> None:
             connection.execute(sa.update(jobs).where(*job_of(kind, subject), unsent).values(next_attempt_at=now))
 
 
-def retry(database: Database, kind: JobKind, subject: UUID) -> Job:
-    """Let a dead job be tried again, as if never before; raises NotFound where there is none. An operator's act.
+def charge(database: Database, lease: Lease, tokens: TokenUsage | None, *, cost_micros: int = 0) -> None:
+    """Count what was paid for a job under a lease that was lost: what was paid is paid.
 
-    It stays counted as failed in the batch in which it died, and counts in no other.
+    It counts in the batch that the job belongs to now, which may be another one than when it was begun. Where it
+    belongs to none by now no batch says so, and where the job is gone with its person nothing does.
     """
-    now = database.clock()
-    values = {"state": "waiting", "attempts": 0, "next_attempt_at": now, "batch_id": None, "updated_at": now}
-    dead = sa.update(jobs).where(*job_of(kind, subject), jobs.c.state == "dead")
-    with database.connection() as connection:
-        row = connection.execute(dead.values(values).returning(*jobs.c)).one_or_none()
+    if tokens is None:
+        return
+    with unbound(database) as connection:
+        changed = sa.update(jobs).where(*job_of(lease.kind, lease.subject)).values(spent(tokens))
+        row = connection.execute(changed.returning(jobs.c.batch_id)).one_or_none()
+        if row is not None:
+            count(connection.execute, row.batch_id, database.clock(), {"cost_micros": cost_micros} | sums(tokens))
+
+
+def retry(database: Database, kind: JobKind, subject: UUID) -> Job:
+    """Let a job that failed, for good or not, be tried again now and as if never before. An operator's act.
+
+    A person's goes back, in the same transaction, to what it left behind (`CursorStore.go_back`). What was dead or
+    done stays counted as it ended, and counts in no other batch; what waits stays in its own. Raises NotFound where
+    nothing failed, and Conflict while a worker is at it.
+    """
+    if kind == "conversation":
+        with unbound(database) as connection:
+            return _retried(connection.execute, database.clock(), kind, subject, lambda: False)
+    try:
+        with database.transaction(subject, writes=True) as person:
+            # Of somebody who was merged into another the survivor's cursors are none of this job's.
+            go_back = CursorStore(person).go_back if person.owner == subject else lambda: False
+            return _retried(person.execute, person.clock(), kind, subject, go_back)
+    except Erased:
+        raise NotFound(_NO_FAILED_JOB) from None
+
+
+def _retried(
+    execute: Callable[..., Any], now: datetime, kind: JobKind, subject: UUID, go_back: Callable[[], bool]
+) -> Job:
+    this = job_of(kind, subject)
+    row = execute(sa.select(jobs).where(*this).with_for_update()).one_or_none()
     if row is None:
-        raise NotFound("there is no such dead job")
-    return _job(row)
+        raise NotFound(_NO_FAILED_JOB)
+    if row.leased_until is not None and row.leased_until > now:
+        raise Conflict("a worker is at this job: try again when it has ended")
+    waits = row.state == "waiting"
+    if not (go_back() or row.state == "dead" or (waits and row.attempts > 0)):
+        raise NotFound(_NO_FAILED_JOB)
+    anew = {"state": "waiting", "outcome": None, "attempts": 0, "next_attempt_at": now, "updated_at": now}
+    batch_id = row.batch_id if waits else None
+    values = FREED | anew | {"batch_id": batch_id}
+    return _job(execute(sa.update(jobs).where(*this).values(values).returning(*jobs.c)).one())
 
 
 def get_job(database: Database, kind: JobKind, subject: UUID) -> Job:
@@ -209,11 +218,27 @@ def get_job(database: Database, kind: JobKind, subject: UUID) -> Job:
     return _job(row)
 
 
-def dead_jobs(
-    database: Database, *, limit: int = 100, after: tuple[str, str] | None = None
-) -> Page[Job, tuple[str, str]]:
-    """Return the jobs that failed for good, by kind and subject, those behind `after`, which is both."""
-    wanted = sa.select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.kind, jobs.c.subject_id)
+def dead_jobs(database: Database, *, limit: int = 100, after: Place | None = None) -> Page[Job, Place]:
+    """Return the jobs that failed for good, by kind and subject, those behind `after`, which is both.
+
+    A person's stays among them after a later one went well, until `retry` goes back to what was left behind; `error`
+    is then that of the summarizer.
+    """
+    alive = sa.exists().where(owners.c.id == jobs.c.subject_id, owners.c.survivor_id == owners.c.id)
+    left_behind = (jobs.c.kind == "person") & is_left_behind(jobs.c.owner_id) & alive
+    is_dead = jobs.c.state == "dead"
+    error = sa.case((is_dead, jobs.c.error), else_=SummarizerFailed.code).label("error")
+    columns = [error if column is jobs.c.error else column for column in jobs.c]
+    return _page(database, sa.select(*columns).where(is_dead | left_behind), limit, after)
+
+
+def failed_jobs(database: Database, *, limit: int = 100, after: Place | None = None) -> Page[Job, Place]:
+    """Return the jobs that failed and are to be tried again, in the order and with the pages of `dead_jobs`."""
+    return _page(database, sa.select(jobs).where(jobs.c.state == "waiting", jobs.c.attempts > 0), limit, after)
+
+
+def _page(database: Database, wanted: sa.Select[Any], limit: int, after: Place | None) -> Page[Job, Place]:
+    wanted = wanted.order_by(jobs.c.kind, jobs.c.subject_id)
     if after is not None:
         place = sa.tuple_(jobs.c.kind, jobs.c.subject_id)
         wanted = wanted.where(place > sa.tuple_(sa.literal(after[0], jobs.c.kind.type), _id(after[1])))

@@ -14,21 +14,21 @@ from storage.dialect import InsertIfNew, insert_if_new
 from storage.moment import checked_moment
 from storage.tables import batches, jobs
 from storage.work.batches import JOB_KINDS, Batch, BatchKind, kept_key, read_batch
-from storage.work.eligible import Found
+from storage.work.eligible import Subject
 from storage.work.job_store import JobKind, count
 from storage.work.unbound import unbound
 
 _AT_ONCE: Final = 1_000
 """Jobs named by one statement."""
 
-Send: TypeAlias = Callable[[sa.Connection, Sequence[Found]], None]
+Send: TypeAlias = Callable[[sa.Connection, Sequence[Subject]], None]
 """Sends the messages of a batch in the transaction that opens it."""
 
 
 def open_batch(
     database: Database,
     kind: BatchKind,
-    subjects: Sequence[Found],
+    subjects: Sequence[Subject],
     *,
     due_at: datetime | None = None,
     organization: str | None = None,
@@ -75,13 +75,13 @@ def _take_up(
     connection: sa.Connection,
     batch_id: UUID,
     kind: JobKind,
-    subjects: Sequence[Found],
+    subjects: Sequence[Subject],
     now: datetime,
     found_at: datetime | None,
-) -> list[Found]:
+) -> list[Subject]:
     """Let the jobs belong to the batch, and return the subjects of those that do now."""
     overtaken: Counter[UUID] = Counter()
-    taken: list[Found] = []
+    taken: list[Subject] = []
     common = {"kind": kind, "batch_id": batch_id, "state": "waiting", "created_at": now, "updated_at": now}
     ordered = sorted({each.id: each for each in subjects}.values(), key=lambda each: each.id)  # as everybody locks
     for some in _chunks(ordered):
@@ -129,6 +129,6 @@ def _anew(batch_id: UUID | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def _chunks(subjects: Sequence[Found]) -> Iterator[Sequence[Found]]:
+def _chunks(subjects: Sequence[Subject]) -> Iterator[Sequence[Subject]]:
     for start in range(0, len(subjects), _AT_ONCE):
         yield subjects[start : start + _AT_ONCE]

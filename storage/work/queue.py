@@ -89,6 +89,10 @@ class Queue(Protocol):
     nothing and raise nothing once the delivery was lost: it expired and somebody else holds the message, or it is gone.
     """
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether nothing is there where `receive` gives nothing without waiting."""
+
     def send(self, messages: Sequence[Message], /) -> None:
         """Put messages at the end, in this order; `sql` all or none.
 

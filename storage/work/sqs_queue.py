@@ -69,6 +69,11 @@ class SqsQueue:
             self.close()
             raise
 
+    @property
+    def answers_at_once(self) -> bool:
+        """False: SQS asks only some of its servers where nobody waits."""
+        return False
+
     def send(self, messages: Sequence[Message]) -> None:
         """Put messages at the end, ten in one request; where it fails between requests, some have been sent."""
         send_all(self._client, self._url, [Outgoing(message.text(), message.group) for message in messages])
@@ -158,7 +163,7 @@ class SqsQueue:
         if not policy:
             raise InvalidInput(
                 "the SQS queue has no dead-letter queue: give it a redrive policy, or name one"
-                " (USERMEMORY_DEAD_LETTERS for the worker)"
+                " (--dead-letters, USERMEMORY_DEAD_LETTERS)"
             )
         with refusals():
             *_, account, name = json.loads(policy)["deadLetterTargetArn"].split(":")

@@ -12,16 +12,12 @@ from fastapi import FastAPI
 from graphs.testing import ScriptedChatModel, said
 from graphs.work.worker import Worker
 from memory_tools.memory import Memory
-from storage.database import Database
 from storage.json_types import Document
 from storage.patch import apply
 from storage.transaction import utc_now
 from storage.work.sql_queue import SqlQueue
-from tests.http_api.calling import TOKENS, calling
-from tests.mcp_server.serving import Held
-from usermemory.serve import create_service
-
-JOB_TOKEN = "a-token-of-the-jobs-that-is-long-enough"
+from tests.acceptance.conftest import JOBS, Serve
+from tests.http_api.calling import calling
 
 KNOWN: Document = {
     "summary": "Ada wants to feel safer when she presents.",
@@ -31,37 +27,19 @@ KNOWN: Document = {
 
 
 @pytest.fixture
-def app(database: Database) -> Memory:
-    return Memory(database, through="http")
-
-
-@pytest.fixture
-def memory(operators_database: Database) -> Memory:
-    return Memory(operators_database)
-
-
-@pytest.fixture
-def service(app: Memory, memory: Memory) -> FastAPI:
-    return create_service(
-        app,
-        operator_memory=memory,
-        verifiers=[Held(TOKENS)],
-        job_token=JOB_TOKEN,
-        url="http://127.0.0.1",
-        authorization_servers=["https://issuer.example.com"],
-    )
+def service(serve: Serve) -> FastAPI:
+    return serve()
 
 
 async def ticked(http: httpx.AsyncClient, **members: Any) -> Any:
     """Let a scheduler call the route, as it does once a day."""
-    asked = {"Authorization": f"Bearer {JOB_TOKEN}"}
-    answer = await http.post("/api/cron/memory-update", json=members, headers=asked)
+    answer = await http.post("/api/cron/memory-update", json=members, headers=JOBS)
     assert answer.status_code == 202, answer.text
     return answer.json()
 
 
 async def progress(http: httpx.AsyncClient, batch: str) -> Any:
-    answer = await http.get(f"/tasks/batches/{batch}", headers={"Authorization": f"Bearer {JOB_TOKEN}"})
+    answer = await http.get(f"/tasks/batches/{batch}", headers=JOBS)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -73,9 +51,10 @@ async def test_the_six_steps_of_the_daily_job(service: FastAPI, app: Memory, mem
         ada.conversations.append("session-7", [{"role": "user", "content": "The critic was quiet on Tuesday."}])
         bob.items.set("insights", "mood", "calm")
 
-        begun = await ticked(http)
+        due_at = utc_now().isoformat()
+        begun = await ticked(http, due_at=due_at)
         assert (begun["enqueued"], begun["batch"]["kind"]) == (2, "daily")
-        assert (await ticked(http))["batch"] is None, "once for each due time"
+        assert (await ticked(http, due_at=due_at))["batch"] is None, "once for each due time"
 
         def new_memory(prompt: list[Any]) -> Any:
             text = str(prompt)

@@ -18,24 +18,9 @@ from storage.database import Database
 from storage.json_types import Json
 from storage.work.queue import Message, Queue
 from storage.work.queues import open_queue
-from tests.http_api.calling import TOKENS, calling
-from tests.mcp_server.serving import Held
-from tests.queues import SqsServer, running_sqs
-from usermemory.serve import create_service
-
-JOB_TOKEN = "a-token-of-the-jobs-that-is-long-enough"
-
-
-@pytest.fixture(scope="module")
-def sqs() -> Iterator[SqsServer]:
-    with running_sqs() as server:
-        yield server
-
-
-@pytest.fixture
-def memory(operators_database: Database) -> Memory:
-    """The memory of backend and brain: the worker's URL."""
-    return Memory(operators_database)
+from tests.acceptance.conftest import JOBS, Serve
+from tests.http_api.calling import calling
+from tests.queues import SqsServer
 
 
 @pytest.fixture
@@ -50,16 +35,8 @@ def queue(url: str, operators_database: Database) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def service(database: Database, memory: Memory, queue: Queue) -> FastAPI:
-    return create_service(
-        Memory(database, through="http"),
-        operator_memory=memory,
-        queue=queue,
-        verifiers=[Held(TOKENS)],
-        job_token=JOB_TOKEN,
-        url="http://127.0.0.1",
-        authorization_servers=["https://issuer.example.com"],
-    )
+def service(serve: Serve, queue: Queue) -> FastAPI:
+    return serve(queue=queue)
 
 
 async def conversation(http: httpx.AsyncClient, user: str, *said: str, hours_ago: float) -> str:
@@ -72,8 +49,7 @@ async def conversation(http: httpx.AsyncClient, user: str, *said: str, hours_ago
 
 async def triggered(http: httpx.AsyncClient) -> Any:
     """User -> Backend: POST /tasks/trigger-memory-generation."""
-    asked = {"Authorization": f"Bearer {JOB_TOKEN}"}
-    answer = await http.post("/tasks/trigger-memory-generation", json={}, headers=asked)
+    answer = await http.post("/tasks/trigger-memory-generation", json={}, headers=JOBS)
     assert answer.status_code == 202, answer.text
     return answer.json()
 

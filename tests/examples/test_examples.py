@@ -31,6 +31,12 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 SHOWN = {
     "agent.py": ("monday", "I will.", "tuesday", "You are Ada, and I speak slowly.", "'tone': 'slowly'"),
     "daily_run.py": ("anna   recall", "bob    failed: RuntimeError", "cleo   saved", "{'saved': 2, 'failed': 1}"),
+    "host_worker.py": (
+        "conversations: 1 of 1 updated for 12 millionths",
+        "daily: 1 of 1 updated for 12 millionths",
+        "Told of: conversation document",
+        "Remembered: Ada moved to Bonn.",
+    ),
     "mcp_agent.py": ("stdio", "I will keep that in mind.", "http", "A cup of tea, as always?"),
     "update_subgraph.py": (
         "saved as version 2",

@@ -14,6 +14,9 @@ from graphs.work.worker import Worker
 from memory_tools.memory import Memory
 from storage.work.queues import open_queue
 
+VISIBILITY = 10.0
+"""Seconds for which it keeps what it took: enough for a machine that stops for a while."""
+
 
 class Slow:
     """A summarizer that waits for a line."""
@@ -28,7 +31,7 @@ def main(url: str, spec: str, dead_letters: str | None = None) -> None:
     """Work until the process ends."""
     slow: Any = Slow()
     with Memory.open(url) as memory, closing(open_queue(spec, memory.database, dead_letters=dead_letters)) as queue:
-        Worker(memory, queue, conversation_summarizer=slow, visibility=2, wait=0.2).run(threading.Event())
+        Worker(memory, queue, conversation_summarizer=slow, visibility=VISIBILITY, wait=0.2).run(threading.Event())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
-from graphs.checkpointed import CheckpointedConversations, identity_of
+from graphs.checkpointed import NOBODY, UNACCEPTABLE, CheckpointedConversations, identity_of
 from graphs.voice import memory_store_node
 from memory_tools.host_conversations import import_ended
 from memory_tools.memory import Memory
@@ -181,6 +181,24 @@ def test_threads_of_nobody_are_passed_over(memory: Memory, saver: Saver) -> None
     say(saver, "I moved to Bonn.", unrelated="x")
     say(saver, "So did I.", "thread-2", user_id="not\na name")
     assert list(CheckpointedConversations(saver).ended(soon())) == []
+
+
+def test_how_many_threads_are_passed_over_and_why_is_logged_without_a_name(
+    saver: Saver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):  # whose these are stood in the context alone
+        say(saver, SECRET, f"{SECRET}-{number}", unrelated=SECRET)
+    say(saver, SECRET, f"{SECRET}-no-name", user_id=f"{SECRET}\n")
+    say(saver, "I moved to Bonn.")
+    host = CheckpointedConversations(saver)
+    with caplog.at_level(logging.INFO):
+        assert [each.name for each in host.ended(soon())] == ["thread-1"]
+    ours = [(record.levelname, record.message) for record in caplog.records if record.name == "graphs.checkpointed"]
+    assert sorted(ours) == [
+        ("INFO", f"1 threads were passed over: {UNACCEPTABLE}"),
+        ("INFO", f"3 threads were passed over: {NOBODY}"),
+    ]
+    assert SECRET not in caplog.text
 
 
 def test_a_thread_in_which_runs_name_several_people_is_nobodys(

@@ -62,7 +62,7 @@ def test_a_conversation_becomes_a_memory_that_says_where_it_comes_from(person: U
         message_count=2,
         provenance=Provenance(
             Actor.JOB,
-            "worker",
+            "python",
             conversations=["call-1"],
             messages=[2, 3],
             model="scripted-1",

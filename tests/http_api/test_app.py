@@ -6,9 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
 from http_api import SignedCookie, create_app
+from http_api.routes import Plain
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput
 from tests.http_api.calling import BASE, TOKENS, app_of, calling, code
@@ -142,6 +145,22 @@ async def test_pages_of_other_origins_are_told_nothing_unless_they_are_allowed(o
     assert "ETag" in got.headers["access-control-expose-headers"]
     assert "access-control-allow-credentials" not in got.headers
     assert not any(name.startswith("access-control") for name in other.headers)
+
+
+async def test_allowed_pages_are_told_what_went_wrong(open_memory: Memory) -> None:
+    async def fail(_: Request) -> Response:
+        raise ValueError
+
+    router = APIRouter(route_class=Plain)
+    router.add_api_route("/fail", fail)
+    page = {"Origin": "https://app.example"}
+    async with calling(app_of(open_memory, origins=["https://app.example"], routers=[router])) as client:
+        for path, status in (("/v1/items/a/%ff", 400), ("/v1/items/a/b", 404), ("/nothing", 404), ("/fail", 500)):
+            answer = await client.get(path, headers=page)
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        elsewhere = await client.get("/v1/items/a/%ff", headers=page | {"Host": "evil.example"})
+        assert code(elsewhere) == (421, "access_denied")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "", "192.0.2.1", "memory.example.com", "127.0.0.1.evil.example"])

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import Response
 
-from http_api.asking import Trigger, answered, triggered
+from http_api.asking import Door, Trigger, triggered
 from http_api.identity import Asker
-from http_api.operations import Plain
+from http_api.routes import Plain, add_route
 from memory_tools.access import Scope
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.operation import Effect, Input
@@ -30,9 +28,11 @@ class Someone(Input):
     user_id: str
 
 
-def routed(path: str, endpoint: Any, method: str = "POST") -> APIRouter:
+def routed(route: str, act: Any, question: type[Input] = Nothing, **said: Any) -> APIRouter:
+    """Return a router of one route."""
     router = APIRouter(route_class=Plain)
-    router.add_api_route(path, endpoint, methods=[method])
+    members = {"effect": Effect.READ, "answer": {}, "summary": "Try", "tag": "tests"} | said
+    add_route(router, route, "tried", act, question, **members)
     return router
 
 
@@ -64,16 +64,17 @@ async def test_a_gateway_asks_at_the_pace_of_each_person(open_memory: Memory) ->
 async def test_a_request_that_takes_too_long_is_told_so(open_memory: Memory) -> None:
     released = threading.Event()
 
-    async def wait(request: Request) -> Response:
-        return await answered(request, lambda *_: released.wait(60), Nothing, name="wait", effect=Effect.READ)
-
-    app = app_of(open_memory, routers=[routed("/wait", wait, "GET")], seconds=0.2)
+    app = app_of(open_memory, routers=[routed("GET /wait", lambda *_: released.wait(60))], seconds=0.2)
     async with calling(app) as client:
         assert code(await client.get("/wait")) == (504, "timed_out")
         released.set()
 
 
 # Whose.
+def shown(person: UserMemory, _: Input) -> Any:
+    return person.items.get("whose", "it").value
+
+
 @pytest.mark.parametrize(
     ("token", "headers", "user", "status"),
     [
@@ -93,16 +94,11 @@ async def test_the_user_that_a_path_names_is_who_asks_or_whom_they_act_for(
     for each in ("ada", "bob"):
         memory.of(user=each).items.set("whose", "it", each)
 
-    def whose(asker: Asker, ask: Someone) -> UserMemory:
+    def whose(_: Door, asker: Asker, ask: Someone) -> UserMemory:
         return asker.person(Scope.READ, ask.user_id)
 
-    async def show(request: Request) -> Response:
-        return await answered(
-            request, lambda person, _: person.items.get("whose", "it").value, Someone, name="show",
-            effect=Effect.READ, whose=whose,
-        )  # fmt: skip
-
-    async with calling(app_of(memory, routers=[routed("/of/{user_id}", show, "GET")]), token, **headers) as client:
+    router = routed("GET /of/{user_id}", shown, Someone, whose=whose)
+    async with calling(app_of(memory, routers=[router]), token, **headers) as client:
         answer = await client.get(f"/of/{user}")
     assert answer.status_code == status
     if status == 200:
@@ -118,24 +114,21 @@ async def test_a_person_that_was_found_without_a_name_belongs_to_the_askers_orga
     assert owner is not None
     found = {"default": memory.of_owner(owner, "default"), "acme": memory.of_owner(owner, "acme")}
 
-    async def show(request: Request) -> Response:
-        return await answered(
-            request, lambda person, _: person.items.get("whose", "it").value, Nothing, name="show",
-            effect=Effect.READ, whose=lambda asker, _: asker.owned(found["default"], Scope.OPERATE),
-        )  # fmt: skip
+    def whose(_: Door, asker: Asker, ask: Nothing) -> UserMemory:
+        return asker.owned(found["default"], Scope.OPERATE)
 
-    app = app_of(memory, routers=[routed("/show", show, "GET")])
+    app = app_of(memory, routers=[routed("GET /show", shown, whose=whose)])
     for token, status in (("operator", 200), ("only-operator", 200), ("operator-of-acme", 404), ("ada", 403)):
         async with calling(app, token) as client:
             assert (await client.get("/show")).status_code == status
 
 
 # What sets work off.
-async def trigger(request: Request) -> Response:
+def trigger() -> APIRouter:
     def act(by: Trigger, _: Nothing) -> dict[str, Any]:
         return {"organization": by.organization, "key": by.idempotency_key}
 
-    return await triggered(request, act, Nothing, name="trigger")
+    return routed("POST /go", act, effect=Effect.WRITE, asking=triggered, status=202)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +141,7 @@ async def trigger(request: Request) -> Response:
     ],
 )
 async def test_work_is_set_off_by_the_job_token_or_an_operator(open_memory: Memory, token: str, said: Any) -> None:
-    app = app_of(open_memory, routers=[routed("/go", trigger)], job_token=TOKEN)
+    app = app_of(open_memory, routers=[trigger()], job_token=TOKEN)
     async with calling(app, token) as client:
         answer = await client.post("/go", headers={"Idempotency-Key": "k"})
     assert (answer.status_code, answer.json()["organization"]) == said
@@ -166,10 +159,10 @@ async def test_work_is_set_off_by_the_job_token_or_an_operator(open_memory: Memo
     ],
 )
 async def test_nobody_else_sets_work_off(open_memory: Memory, token: str | None, said: Any) -> None:
-    app = app_of(open_memory, routers=[routed("/go", trigger)], job_token=TOKEN)
+    app = app_of(open_memory, routers=[trigger()], job_token=TOKEN)
     async with calling(app, token) as client:
         assert code(await client.post("/go")) == said
-    async with calling(app_of(open_memory, routers=[routed("/go", trigger)]), TOKEN) as client:
+    async with calling(app_of(open_memory, routers=[trigger()]), TOKEN) as client:
         assert code(await client.post("/go")) == (401, "unauthenticated")
 
 

@@ -162,7 +162,8 @@ async def test_who_is_no_operator_learns_nothing_about_ids(
             method, path, body = ROUTES[route](each)
             answers.append(await client.request(method, path, json=body))
         assert {code(answer) for answer in answers} == {(403, "insufficient_scope")}
-        assert code(await client.post("/conversations", json=CALL)) == (403, "insufficient_scope")
+        for body in (CALL, {}):
+            assert code(await client.post("/conversations", json=body)) == (403, "insufficient_scope")
     async with calling(app, None) as client:
         method, path, body = ROUTES[route](own)
         assert code(await client.request(method, path, json=body)) == (401, "unauthenticated")
@@ -192,6 +193,26 @@ async def test_what_cannot_be_kept_is_refused_and_nothing_is_half_written(
     ]
     for path, body, said in refused:
         assert (path, code(await operator.post(path, json=body))) == (path, said)
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    "said_at",
+    [0, 17, 1_700_000_000, 1_700_000_000_000, 1.5, True, "0", "1700000000", "-1", "1.5", "1e-5", "2026-11-20"],
+    ids=repr,
+)
+async def test_when_something_was_said_is_written_out(
+    app: FastAPI, operator: httpx.AsyncClient, contents: Callable[[], Contents], said_at: Any
+) -> None:
+    conversation = await begun(operator)
+    before = contents()
+    messages = {"messages": [{"role": "user", "content": "When?", "said_at": said_at}]}
+    for path, members in (("/conversations", CALL), (f"/conversations/{conversation}/messages", {})):
+        answer = await operator.post(path, json=members | messages)
+        assert code(answer) == (422, "invalid_input")
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/messages/0/said_at"]
+    async with calling(app, "operator", **{"Memory-User": "ada"}) as client:
+        assert code(await client.post("/v1/conversations/call-17/messages", json=messages)) == (422, "invalid_input")
     assert contents() == before
 
 

@@ -1,24 +1,33 @@
 """The description: OpenAPI says of every route what it takes and every way in which it can end."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Final
 
 import jsonschema
 import pytest
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import APIKeyHeader
 
 from http_api import SignedCookie, create_app
-from http_api.answers import answer_schema
+from http_api.answer_schemas import answer_schema
+from http_api.app import OPEN_PATHS
 from http_api.asking import SCOPES
 from http_api.operations import OF_THE_ORGANIZATION
 from http_api.problems import STATUSES
 from http_api.session import COOKIE
+from http_api.tasks import tasks_router
 from memory_tools.answer import as_json
 from memory_tools.memory import Memory
 from memory_tools.operation import Effect
 from memory_tools.operations import CATALOG
+from memory_tools.upkeep import Upkeep
 from storage.outcome import Held
 from storage.provenance import by_agent
-from tests.http_api.calling import app_of, calling
+from storage.work.sql_queue import SqlQueue
+from tests.http_api.calling import TOKENS, app_of, calling
+from tests.mcp_server.serving import Held as HeldTokens
+
+HELD: Final = [HeldTokens(TOKENS)]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +36,11 @@ def description(open_memory: Memory) -> dict[str, Any]:
 
 
 def operations(description: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield method, path and description of the operations of the catalog."""
     for path, methods in description["paths"].items():
         for method, said in methods.items():
-            yield method.upper(), path, said
+            if path not in OPEN_PATHS:
+                yield method.upper(), path, said
 
 
 def test_every_operation_of_the_catalog_is_described(description: dict[str, Any]) -> None:
@@ -58,7 +69,8 @@ def test_every_member_of_a_question_has_a_place(description: dict[str, Any]) -> 
             name for name in parameters if f"{{{name}}}" in path
         }
         headers = {each["name"] for each in said["parameters"] if each["in"] == "header"}
-        assert ("Idempotency-Key" in headers) == (operation.effect is not Effect.READ)
+        keeps_keys = operation.effect is not Effect.READ and operation.name not in OF_THE_ORGANIZATION
+        assert ("Idempotency-Key" in headers) == keeps_keys
         assert SCOPES[operation.effect] in said["description"] or "memory:operate" in said["description"]
 
 
@@ -69,20 +81,65 @@ def test_every_example_is_a_question_that_may_be_asked(description: dict[str, An
             jsonschema.validate(body["example"], body["schema"])
 
 
+def test_what_everybody_may_ask_of_the_server_is_described_too(description: dict[str, Any]) -> None:
+    for path in OPEN_PATHS:
+        said = description["paths"][path]["get"]
+        assert said["security"] == []
+        assert said["responses"].keys() == {"200", "403", "421", "500"}
+    assert description["paths"]["/health"]["get"]["responses"]["200"]["content"].keys() == {"application/json"}
+    assert description["paths"]["/metrics"]["get"]["responses"]["200"]["content"].keys() == {"text/plain"}
+
+
+def ways(app: FastAPI, name: str) -> set[str] | None:
+    """Return the ways to say who asks that an operation has; None where nothing is said of it."""
+    asked = {said["operationId"]: said for methods in app.openapi()["paths"].values() for said in methods.values()}
+    security = asked[name].get("security")
+    return None if security is None else {way for each in security for way in each}
+
+
+JOB: Final = "the-token-of-the-jobs"
+PERSONAL: Final = "get_user_memory"
+OF_OPERATORS: Final = "get_profile_text"
+OF_JOBS: Final = "trigger_memory_generation"
+
+
 def test_an_app_describes_the_ways_to_say_who_asks_that_it_knows(open_memory: Memory) -> None:
-    cookie = SignedCookie("s" * 32)
-    for app, ways in (
-        (app_of(open_memory), {"bearer"}),
-        (create_app(open_memory, session=cookie), {"session"}),
-        (app_of(open_memory, session=cookie), {"bearer", "session"}),
-        (create_app(open_memory, session=lambda _: None), set()),
-        (app_of(open_memory, session=lambda _: None), {"bearer"}),
-        (create_app(open_memory, person=open_memory.of(user="ada")), set()),
+    cookie, person = SignedCookie("s" * 32), open_memory.of(user="ada")
+    bearer, none = {"bearer"}, set[str]()
+    for options, schemes, personal, of_operators, of_jobs in (
+        ({"verifiers": HELD}, bearer, bearer, bearer, bearer),
+        ({"verifiers": HELD, "job_token": JOB}, {"bearer", "job"}, bearer, bearer, {"bearer", "job"}),
+        ({"session": cookie}, {"session"}, {"session"}, None, None),
+        ({"session": cookie, "job_token": JOB}, {"session", "job"}, {"session"}, None, {"job"}),
+        ({"session": cookie, "verifiers": HELD}, {"bearer", "session"}, {"bearer", "session"}, bearer, bearer),
+        ({"session": lambda _: None}, none, None, None, None),
+        ({"session": lambda _: None, "verifiers": HELD}, bearer, bearer, bearer, bearer),
+        ({"person": person}, none, none, None, None),
+        ({"person": person, "job_token": JOB}, {"job"}, none, None, {"job"}),
+        ({}, none, None, None, None),
     ):
-        description = app.openapi()
-        assert description["components"]["securitySchemes"].keys() == ways
-        for _, _, said in operations(description):
-            assert {name for each in said["security"] for name in each} == ways
+        upkeep = Upkeep(open_memory, SqlQueue(open_memory.database))
+        app = create_app(open_memory, routers=[tasks_router(upkeep)], **options)  # type: ignore[arg-type]
+        assert app.openapi()["components"]["securitySchemes"].keys() == schemes
+        told = ways(app, PERSONAL), ways(app, OF_OPERATORS), ways(app, OF_JOBS)
+        assert told == (personal, of_operators, of_jobs), options
+        assert ways(app, "get_health") == none
+
+
+def test_what_a_host_says_of_its_own_routes_is_left_alone(open_memory: Memory) -> None:
+    router = APIRouter()
+
+    @router.get("/own", operation_id="own")
+    async def own(_: Annotated[str, Depends(APIKeyHeader(name="X-Own"))]) -> None:
+        """Answer nothing."""
+
+    @router.get("/free", operation_id="free")
+    async def free() -> None:
+        """Answer nothing."""
+
+    app = app_of(open_memory, routers=[router])
+    assert app.openapi()["components"]["securitySchemes"].keys() == {"bearer", "APIKeyHeader"}
+    assert (ways(app, "own"), ways(app, "free")) == ({"APIKeyHeader"}, None)
 
 
 def test_every_answer_has_the_schema_that_is_said_of_it(memory: Memory) -> None:

@@ -6,13 +6,23 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from http_api.etag import Conditions, Tags, Versioned, conditions
-from memory_tools.memory import Memory
+from http_api.etag import Conditions, Tags, Version, Versioned, conditions, tag, version_of
+from memory_tools.memory import Memory, UserMemory
 from storage.provenance import by_user
 from tests.http_api.calling import app_of, calling, code
 
 FAILED = (412, "version_conflict")
 UNREADABLE = (400, "invalid_input")
+
+
+OF_DOCUMENT = ['"0"', '"1"', '"2"', '"3"']
+"""The tags of a document, by its version."""
+
+
+def item_tag(person: UserMemory, key: str, version: int | None = None) -> str:
+    """Return the tag of an item, or what it was at another version."""
+    now = version_of(person.items.get("a", key))
+    return tag(now if version is None else now._replace(number=version))
 
 
 def summary(text: str) -> dict[str, Any]:
@@ -32,51 +42,60 @@ async def test_a_document_and_an_item_answer_with_their_version(memory: Memory) 
             ("?at=1&pointer=/summary", '"1"'),
         ):
             assert (await client.get(f"/v1/document{query}")).headers["etag"] == tag
-        assert (await client.put("/v1/items/a/b", json={"value": 1})).headers["etag"] == '"1"'
-        assert (await client.put("/v1/items/a/b", json={"value": 2})).headers["etag"] == '"2"'
-        assert (await client.get("/v1/items/a/b")).headers["etag"] == '"2"'
+        person = memory.of(user="ada")
+        assert (await client.put("/v1/items/a/b", json={"value": 1})).headers["etag"] == item_tag(person, "b")
+        second = (await client.put("/v1/items/a/b", json={"value": 2})).headers["etag"]
+        assert (await client.get("/v1/items/a/b")).headers["etag"] == second == item_tag(person, "b")
+        assert second.startswith('"2-')
         assert "etag" not in (await client.get("/v1/items")).headers
         assert "etag" not in (await client.get("/v1/document/history")).headers
 
 
-@pytest.mark.parametrize(
-    ("known", "status"),
-    [
-        ('"2"', 304),
-        ('W/"2"', 304),
-        ('"1", "2"', 304),
-        ("*", 304),
-        ('"1"', 200),
-        ('W/"1"', 200),
-        ('"x"', 200),
-        ('""', 200),
-    ],
-)
+KNOWN = [
+    ("{2}", 304),
+    ("W/{2}", 304),
+    ("{1}, {2}", 304),
+    ("*", 304),
+    ("{1}", 200),
+    ("W/{1}", 200),
+    ('"x"', 200),
+    ('""', 200),
+]
+"""What a read says that it knows, with the tags of versions 1 and 2, and what it is answered at version 2."""
+
+
+@pytest.mark.parametrize(("known", "status"), KNOWN)
 async def test_what_is_known_is_not_sent_again(memory: Memory, known: str, status: int) -> None:
     person = memory.of(user="ada")
     for number in (1, 2):
         person.items.set("a", "b", number)
         person.document.append({"summary": str(number)})
+    of_item = [item_tag(person, "b", number) for number in range(3)]
     async with calling(app_of(memory)) as client:
-        for path in ("/v1/items/a/b", "/v1/document", "/v1/document?pointer=/summary"):
-            answer = await client.get(path, headers={"If-None-Match": known})
-            assert (answer.status_code, answer.headers["etag"]) == (status, '"2"')
+        for path, tags in (
+            ("/v1/items/a/b", of_item),
+            ("/v1/document", OF_DOCUMENT),
+            ("/v1/document?pointer=/summary", OF_DOCUMENT),
+        ):
+            answer = await client.get(path, headers={"If-None-Match": known.format(*tags)})
+            assert (answer.status_code, answer.headers["etag"]) == (status, tags[2])
             assert (answer.content == b"") == (status == 304)
 
 
-@pytest.mark.parametrize(
-    ("match", "said"),
-    [
-        ('"2"', 200),
-        ('"1", "2"', 200),
-        ("*", 200),
-        ('"1"', 412),
-        ('"3"', 412),
-        ('W/"2"', 412),
-        ('"1", "3"', 412),
-        ('"x"', 412),
-    ],
-)
+MATCHED = [
+    ("{2}", 200),
+    ("{1}, {2}", 200),
+    ("*", 200),
+    ("{1}", 412),
+    ("{3}", 412),
+    ("W/{2}", 412),
+    ("{1}, {3}", 412),
+    ('"x"', 412),
+]
+"""The condition of a write, and what it is answered at version 2."""
+
+
+@pytest.mark.parametrize(("match", "said"), MATCHED)
 async def test_a_write_is_made_on_the_version_that_was_read_or_not_at_all(
     memory: Memory, match: str, said: int
 ) -> None:
@@ -85,24 +104,62 @@ async def test_a_write_is_made_on_the_version_that_was_read_or_not_at_all(
         person.items.set("a", "b", number)
         person.items.push("a", "c", number)
         person.document.append({"summary": str(number)})
-    headers = {"If-Match": match}
+    on_document = {"If-Match": match.format(*OF_DOCUMENT)}
+    of_set, of_pushed = ([item_tag(person, key, number) for number in range(4)] for key in "bc")
     async with calling(app_of(memory)) as client:
-        put = await client.put("/v1/items/a/b", json={"value": 3}, headers=headers)
+        put = await client.put("/v1/items/a/b", json={"value": 3}, headers={"If-Match": match.format(*of_set)})
         # Another place of the document: without a condition both changes would be kept.
-        patch = await client.patch("/v1/document", json={"changes": [{"pointer": "/x", "value": 3}]}, headers=headers)
+        change = {"changes": [{"pointer": "/x", "value": 3}]}
+        patch = await client.patch("/v1/document", json=change, headers=on_document)
     async with calling(app_of(memory), "operator", **{"Memory-User": "ada"}) as client:
-        push = await client.post("/v1/items/a/c/entries", json={"value": 3}, headers=headers)
-    for answer in (put, patch, push):
+        on_pushed = {"If-Match": match.format(*of_pushed)}
+        push = await client.post("/v1/items/a/c/entries", json={"value": 3}, headers=on_pushed)
+    for answer, tags in ((put, of_set), (patch, OF_DOCUMENT), (push, of_pushed)):
         assert answer.status_code == said, answer.text
         if said == 412:
             assert code(answer) == FAILED
             assert "etag" not in answer.headers
         else:
-            assert answer.headers["etag"] == '"3"'
+            assert answer.headers["etag"] == tags[3]
     written = said == 200
     assert person.items.get("a", "b").value == (3 if written else 2)
     assert person.items.get("a", "c").value == ([1, 2, 3] if written else [1, 2])
     assert person.document.current().version == (3 if written else 2)
+
+
+async def test_an_item_that_was_deleted_and_made_again_is_another_one(memory: Memory) -> None:
+    async with calling(app_of(memory)) as client:
+        before = (await client.put("/v1/items/a/b", json={"value": "read"})).headers["etag"]
+        await client.delete("/v1/items/a/b")
+        after = (await client.put("/v1/items/a/b", json={"value": "unread"})).headers["etag"]
+        assert before != after
+        read = await client.get("/v1/items/a/b", headers={"If-None-Match": before})
+        assert (read.status_code, read.json()["value"]) == (200, "unread")
+        for tags in (before, f'{before}, "1"', '"1"'):
+            answer = await client.put("/v1/items/a/b", json={"value": "lost"}, headers={"If-Match": tags})
+            assert code(answer) == FAILED
+            assert answer.json()["current"] == 1
+        assert (await client.get("/v1/items/a/b")).json()["value"] == "unread"
+        assert (await client.put("/v1/items/a/b", json={"value": 2}, headers={"If-Match": after})).status_code == 200
+
+
+async def test_a_list_that_was_deleted_and_made_again_is_another_one(memory: Memory) -> None:
+    person = memory.of(user="ada")
+    person.items.push("a", "c", 1)
+    before = {"If-Match": item_tag(person, "c")}
+    person.items.delete("a", "c")
+    async with calling(app_of(memory), "operator", **{"Memory-User": "ada"}) as client:
+        assert code(await client.post("/v1/items/a/c/entries", json={"value": 3}, headers=before)) == FAILED
+        person.items.push("a", "c", 2)
+        assert code(await client.post("/v1/items/a/c/entries", json={"value": 3}, headers=before)) == FAILED
+    assert person.items.get("a", "c").value == [2]
+
+
+async def test_the_tag_of_no_item_makes_none(memory: Memory) -> None:
+    async with calling(app_of(memory)) as client:
+        for tags in ('"0"', '"0-1"', '"0", "1"'):
+            assert code(await client.put("/v1/items/a/b", json={"value": 1}, headers={"If-Match": tags})) == FAILED
+        assert (await client.get("/v1/items/a/b")).status_code == 404
 
 
 async def test_a_condition_that_fails_says_what_version_there_is(memory: Memory) -> None:
@@ -177,7 +234,7 @@ async def test_a_condition_on_what_has_no_version_is_refused_and_not_passed_over
 async def test_conditions_that_contradict_each_other_are_refused(open_memory: Memory) -> None:
     async with calling(app_of(open_memory)) as client:
         for body, headers in (
-            ({"value": 1, "expected_version": 2}, {"If-Match": '"1"'}),
+            ({"value": 1, "expected_version": 2}, {"If-Match": '"1-a"'}),
             ({"value": 1}, {"If-Match": '"1"', "If-None-Match": "*"}),
             ({"value": 1}, {"If-None-Match": '"1"'}),
         ):
@@ -185,8 +242,9 @@ async def test_conditions_that_contradict_each_other_are_refused(open_memory: Me
 
 
 def test_tags_that_are_no_version_of_ours_match_nothing() -> None:
-    headers = Headers({"If-Match": '"01", "-1", "1e3", "99999999999999999999999", "7"'})
-    assert conditions(headers, writes=True, versioned=Versioned.ITEM) == Conditions(match=Tags(versions=frozenset({7})))
+    headers = Headers({"If-Match": '"01", "-1", "1e3", "1-", "1-xyz", "99999999999999999999999", "7", "8-a"'})
+    kept = Tags(versions=frozenset({Version(7), Version(8, "a")}))
+    assert conditions(headers, writes=True, versioned=Versioned.ITEM) == Conditions(match=kept)
 
 
 async def test_the_trust_of_a_change_does_not_hang_on_its_condition(memory: Memory) -> None:

@@ -7,9 +7,15 @@ from typing import Any
 import httpx
 import pytest
 
+from http_api.conversations import conversations_router
+from http_api.tasks import tasks_router
+from http_api.user_items import user_items_router
+from http_api.user_text import user_text_router
 from memory_tools.memory import Memory
 from memory_tools.operation import Effect
 from memory_tools.operations import CATALOG
+from memory_tools.upkeep import Upkeep
+from storage.work.sql_queue import SqlQueue
 from tests.contents import Contents
 from tests.http_api.calling import app_of, calling, code
 
@@ -54,6 +60,22 @@ ONE_BY_ONE = {"accept_pending_version", "reject_pending_version"}
 def test_every_write_is_tried() -> None:
     writers = {name for name, each in CATALOG.items() if each.effect is not Effect.READ}
     assert {name for name, *_ in WRITES} | ELSEWHERE | ONE_BY_ONE == writers
+
+
+def test_a_key_is_described_where_it_counts_and_the_replay_where_it_is_told(open_memory: Memory) -> None:
+    upkeep = Upkeep(open_memory, SqlQueue(open_memory.database))
+    routers = [user_items_router(), user_text_router(), conversations_router(), tasks_router(upkeep)]
+    description = app_of(open_memory, routers=routers).openapi()
+    writes, taken, replayed = set(), set(), set()
+    for methods in description["paths"].values():
+        for method, said in methods.items():
+            names = {name for answer in said["responses"].values() for name in answer.get("headers", {})}
+            writes |= {said["operationId"]} if method != "get" else set()
+            taken |= {said["operationId"] for each in said.get("parameters", []) if each["name"] == "Idempotency-Key"}
+            replayed |= {said["operationId"]} if "Idempotency-Replayed" in names else set()
+    assert writes >= ELSEWHERE
+    assert taken == writes - ELSEWHERE
+    assert taken - replayed == {"trigger_memory_generation", "run_daily_update"}, "these answer with the same batch"
 
 
 @pytest.mark.parametrize(
@@ -139,12 +161,13 @@ async def test_a_write_that_was_refused_may_be_sent_again_under_its_key(
 
 async def test_a_condition_and_a_key_go_together(memory: Memory) -> None:
     async with calling(app_of(memory)) as client:
-        await client.put("/v1/items/a/b", json={"value": 1})
-        headers = KEY | {"If-Match": '"1"'}
+        tag = (await client.put("/v1/items/a/b", json={"value": 1})).headers["etag"]
+        headers = KEY | {"If-Match": tag}
         first = await client.put("/v1/items/a/b", json={"value": 2}, headers=headers)
         again = await client.put("/v1/items/a/b", json={"value": 2}, headers=headers)
-        assert (first.headers["etag"], again.headers["etag"]) == ('"2"', '"2"')
-        other = KEY | {"Idempotency-Key": "k-2", "If-Match": '"1"'}
+        assert tag != first.headers["etag"] == again.headers["etag"]
+        assert again.headers["idempotency-replayed"] == "true"
+        other = KEY | {"Idempotency-Key": "k-2", "If-Match": tag}
         assert code(await client.put("/v1/items/a/b", json={"value": 3}, headers=other)) == (412, "version_conflict")
 
 
@@ -161,9 +184,9 @@ async def test_a_body_that_is_larger_than_a_document_has_a_key_too(memory: Memor
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 201, "ü", "a\tb", "\x7f"])
 async def test_what_is_no_key_is_refused_and_nothing_done(memory: Memory, key: str) -> None:
     async with calling(app_of(memory)) as client:
-        headers = [("Idempotency-Key", key.encode("latin-1"))]
+        headers = [(b"Idempotency-Key", key.encode("latin-1"))]
         assert code(await client.put("/v1/items/a/b", json={"value": 1}, headers=headers)) == UNREADABLE
-        headers = [("Idempotency-Key", b"a"), ("Idempotency-Key", b"b")]
+        headers = [(b"Idempotency-Key", b"a"), (b"Idempotency-Key", b"b")]
         assert code(await client.put("/v1/items/a/b", json={"value": 1}, headers=headers)) == UNREADABLE
     assert memory.of(user="ada").items.all().entries == ()
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from http_api import SignedCookie, create_app
 from http_api.session import COOKIE
+from http_api.user_items import user_items_router
 from memory_tools.access import Principal
 from memory_tools.memory import Memory
 from storage.identity import Identity
@@ -286,6 +287,20 @@ async def test_many_who_ask_at_once_are_never_taken_for_one_another(known: Memor
             return bool((await client.get("/v1/items/whose/it", headers=headers)).json()["value"] == who)
 
         assert all(await asyncio.gather(*map(reached, range(120))))
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/v1/items", {USER: "ada"}), ("/api/user/ada/memory", {})], ids=["named", "by the path"]
+)
+async def test_an_operator_and_the_person_do_not_slow_each_other_down(
+    known: Memory, path: str, headers: dict[str, str]
+) -> None:
+    app = app_of(known, pace="2/hour", routers=[user_items_router()])
+    async with calling(app, "operator", **headers) as operator, calling(app, "ada") as ada:
+        assert [(await operator.get(path)).status_code for _ in range(3)] == [200, 200, 429]
+        assert [(await ada.get("/v1/items")).status_code for _ in range(3)] == [200, 200, 429]
+        other = {} if not headers else {USER: "bob"}
+        assert (await operator.get(path.replace("ada", "bob"), headers=other)).status_code == 200
 
 
 def test_a_planted_mix_up_would_be_found() -> None:

@@ -6,19 +6,24 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import pytest
+from starlette.requests import Request
 from starlette.types import Message
 
-from http_api.members import BODY_LIMIT
+from http_api.members import BODY_LIMIT, body_of
 from memory_tools.memory import Memory
 from memory_tools.operation import Effect
 from memory_tools.operations import CATALOG
 from storage.canonical import parse
-from storage.errors import InvalidInput
+from storage.errors import InvalidInput, TooLarge
 from tests.contents import Contents
 from tests.hostile import HOSTILE
 from tests.http_api.calling import app_of, calling, code, raw
 
 JSON: Final = {"content-type": "application/json"}
+
+WAITING: Final = {"expect": "100-continue"}
+"""Of clients that send nothing until they are asked to: what is read for them is read to be used."""
+
 PATH: Final = b"/v1/items/a/b"
 
 PLACES: Final = {
@@ -123,6 +128,61 @@ async def test_what_is_unknown_or_of_another_kind_is_refused_by_its_place(
     assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
 
 
+NO_NUMBERS: Final[list[Any]] = [True, False, "2", "", 2.5, 1.0, [2], {}]
+NO_FLAGS: Final[list[Any]] = ["true", "false", "yes", 1, 0, 1.0, []]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("PUT", "/v1/items/a/b", {"value": 1, "expected_version": ...}, "/expected_version"),
+        ("POST", "/v1/items/a/c/entries", {"value": 1, "keep": ...}, "/keep"),
+        (
+            "PATCH",
+            "/v1/document",
+            {"changes": [{"pointer": "/x", "value": 1}], "expected_version": ...},
+            "/expected_version",
+        ),
+        ("POST", "/v1/document/revert", {"version": ...}, "/version"),
+        ("PUT", "/v1/conversations/c/memory", {"data": {}, "message_count": ...}, "/message_count"),
+        ("PUT", "/v1/configuration", {"configuration": {"retentionDays": ...}}, "/configuration/retentionDays"),
+    ],
+)
+async def test_a_whole_number_in_a_body_is_nothing_else(
+    memory: Memory, contents: Callable[[], Contents], method: str, path: str, body: Any, pointer: str
+) -> None:
+    person = memory.of(user="ada")
+    person.items.set("a", "b", "read by nobody")
+    person.conversations.append("c", [{"role": "user", "content": "Hello"}] * 3)
+    before = contents()
+    async with calling(app_of(memory), "operator", **{"Memory-User": "ada"}) as client:
+        for wrong in NO_NUMBERS:
+            answer = await client.request(method, path, json=_with(body, wrong))
+            assert (wrong, code(answer)) == (wrong, (422, "invalid_input"))
+            assert {fault["pointer"] for fault in answer.json()["errors"]} == {pointer}
+    assert contents() == before
+
+
+async def test_a_flag_in_a_body_is_nothing_else(memory: Memory) -> None:
+    memory.of(user="ada").document.append({"summary": "kept"})
+    change = {"pointer": "/summary"}
+    async with calling(app_of(memory)) as client:
+        for wrong in NO_FLAGS:
+            answer = await client.patch("/v1/document", json={"changes": [change | {"remove": wrong}]})
+            assert (wrong, code(answer)) == (wrong, (422, "invalid_input"))
+            assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/changes/0/remove"]
+        assert (await client.get("/v1/document")).json()["summary"] == "kept"
+        removed = await client.patch("/v1/document", json={"changes": [change | {"remove": True}]})
+        assert removed.status_code == 200
+
+
+def _with(body: Any, value: Any) -> Any:
+    """Return the body with the value in the place of `...`."""
+    if isinstance(body, dict):
+        return {name: _with(each, value) for name, each in body.items()}
+    return value if body is ... else body
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -166,17 +226,22 @@ async def test_a_body_may_have_1_mib(open_memory: Memory) -> None:
 
 
 async def test_a_body_in_pieces_is_refused_as_soon_as_it_is_too_long(open_memory: Memory) -> None:
-    sent = 0
+    piece, sent = b" " * 64 * 1024, 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
         while True:
-            sent += 1
-            yield b" " * 64 * 1024
+            yield piece
+
+    async def receive() -> Message:
+        nonlocal sent
+        sent += 1
+        return {"type": "http.request", "body": piece, "more_body": True}
 
     async with calling(app_of(open_memory)) as client:
         assert code(await client.put("/v1/items/a/b", content=endless(), headers=JSON)) == (413, "too_large")
-    assert sent < 40
+    with pytest.raises(TooLarge):
+        await body_of(Request({"type": "http", "method": "PUT", "headers": []}, receive))
+    assert sent == BODY_LIMIT // len(piece) + 1
 
 
 async def test_a_declared_length_is_refused_before_anything_is_read(open_memory: Memory) -> None:
@@ -188,7 +253,8 @@ async def test_a_declared_length_is_refused_before_anything_is_read(open_memory:
         return {"type": "http.disconnect"}
 
     for length in (str(BODY_LIMIT + 1), "9" * 500):
-        status, problem = await raw(app_of(open_memory), "PUT", PATH, {"content-length": length}, receive)
+        headers = WAITING | {"content-length": length}
+        status, problem = await raw(app_of(open_memory), "PUT", PATH, headers, receive)
         assert (status, problem["code"]) == (413, "too_large")
     assert read == 0
 
@@ -216,7 +282,7 @@ async def test_nobody_who_is_not_known_has_a_body_read(open_memory: Memory) -> N
         yield b"{}"
 
     async with calling(app_of(open_memory), None) as client:
-        answer = await client.put("/v1/items/a/b", content=body(), headers=JSON)
+        answer = await client.put("/v1/items/a/b", content=body(), headers=JSON | WAITING)
     assert code(answer) == (401, "unauthenticated")
     assert sent == 0
 

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
-from http_api.operations import Plain
+from http_api.routes import Plain
 from memory_tools.memory import Memory
 from tests.http_api.calling import app_of, calling
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from http_api.operations import Plain
 from http_api.problems import INTERNAL, STATUSES, status_of, told
+from http_api.routes import Plain
 from memory_tools.memory import Memory
 from storage import errors
 from storage.errors import (
@@ -18,6 +18,7 @@ from storage.errors import (
     InsufficientScope,
     NotFound,
     RateLimited,
+    TimedOut,
     UserMemoryError,
     VersionConflict,
 )
@@ -50,6 +51,7 @@ def test_a_refusal_says_which_token_would_do() -> None:
 def test_who_comes_too_early_is_told_when_to_come_back() -> None:
     assert told(RateLimited(retry_after=7)).headers["retry-after"] == "7"
     assert int(told(DatabaseUnavailable()).headers["retry-after"]) > 0
+    assert int(told(TimedOut()).headers["retry-after"]) > 0
     assert "retry-after" not in told(NotFound()).headers
 
 
@@ -84,9 +86,10 @@ async def test_of_what_nobody_foresaw_nothing_is_told_and_nothing_logged(
         ("GET", "/nothing", (404, "not_found"), None),
         ("GET", "/v1", (404, "not_found"), None),
         ("GET", "/v1/document/", (404, "not_found"), None),
-        ("POST", "/v1/document", (405, "method_not_allowed"), "GET, PATCH"),
-        ("POST", "/v1/items/prefs/tone", (405, "method_not_allowed"), "DELETE, GET, PUT"),
-        ("TRACE", "/v1/items/prefs/tone", (405, "method_not_allowed"), "DELETE, GET, PUT"),
+        ("POST", "/v1/document", (405, "method_not_allowed"), "GET, HEAD, PATCH"),
+        ("POST", "/v1/items/prefs/tone", (405, "method_not_allowed"), "DELETE, GET, HEAD, PUT"),
+        ("TRACE", "/v1/items/prefs/tone", (405, "method_not_allowed"), "DELETE, GET, HEAD, PUT"),
+        ("GET", "/v1/document/revert", (405, "method_not_allowed"), "POST"),
     ],
 )
 async def test_what_there_is_no_route_for_is_a_problem_too(

@@ -5,9 +5,9 @@ from typing import Any, Final
 import pytest
 from fastapi import FastAPI
 
-from http_api.user_items import user_items_router
+from http_api.user_items import VALUES_AT_ONCE, user_items_router
 from memory_tools.memory import Memory
-from storage.limits import ITEM_LIMIT, NAME_LIMIT
+from storage.limits import ITEM_LIMIT, NAME_LIMIT, PAGE_LIMIT
 from tests.http_api.calling import app_of, calling, code
 
 ADA: Final = "/api/user/ada/memory"
@@ -43,6 +43,29 @@ async def test_a_namespace_that_is_left_out_is_the_default_one(app: FastAPI, lef
         for params in ({}, {"namespace": "default"}):
             assert [row["key"] for row in (await client.get(ADA, params=params)).json()["data"]] == ["tone"]
         assert (await client.delete(ADA, params={"key": "tone"})).status_code == 200
+
+
+async def test_a_namespace_comes_whole_to_whoever_does_not_ask_for_pages(app: FastAPI, memory: Memory) -> None:
+    keys = [f"k{number:04}" for number in range(VALUES_AT_ONCE + 1)]
+    with memory.of(user="ada").begin() as stores:
+        for key in keys:
+            stores.items.set("default", key, 1)
+        stores.items.set("prefs", "tone", "warm")
+    async with calling(app) as client:
+        whole = (await client.get(ADA)).json()
+        assert [row["key"] for row in whole["data"]] == keys[:-1]
+        rest = (await client.get(ADA, params={"after": whole["next"]})).json()
+        assert ([row["key"] for row in rest["data"]], rest["next"]) == (keys[-1:], None)
+        assert (await client.delete(ADA, params={"key": keys[0]})).status_code == 200
+        rest = (await client.get(ADA)).json()
+        assert ([row["key"] for row in rest["data"]], rest["next"]) == (keys[1:], None)
+        for params in ({"limit": PAGE_LIMIT}, {"after": keys[1]}):
+            assert len((await client.get(ADA, params=params)).json()["data"]) == PAGE_LIMIT
+    async with calling(app, "operator") as client:
+        everything = (await client.get(ADA, params={"all": "true"})).json()
+        assert [row["key"] for row in everything["data"]] == keys[1:]
+        rest = (await client.get(ADA, params={"all": "true", "after": everything["next"]})).json()
+        assert [(row["namespace"], row["key"]) for row in rest["data"]] == [("prefs", "tone")]
 
 
 async def test_a_long_namespace_comes_in_pages(app: FastAPI) -> None:

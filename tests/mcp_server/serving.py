@@ -15,11 +15,11 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.types import ASGIApp
 
 from mcp_server import create_app, create_server
-from mcp_server.listening import bound, configuration
 from memory_tools.access import Principal, Scope
 from memory_tools.memory import Memory
 from storage.identity import Identity
 from tests.mcp_server.conftest import UNPACED
+from usermemory.listening import bound, configuration
 
 STOP_LIMIT: Final = 30.0
 """Seconds after which a server must have stopped."""
@@ -81,7 +81,7 @@ class Caller:
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **headers: str) -> httpx.Response:
         """Send one request and return the response."""
         sent, message = request(self.era, method, params)
-        with httpx.Client(verify=False, trust_env=False) as client:
+        with httpx.Client(verify=False, trust_env=False, timeout=30) as client:
             return client.post(self.url, headers={**sent, **self.headers, **headers}, json=message)
 
     def call(self, tool: str, arguments: Mapping[str, Any] | None = None, **headers: str) -> httpx.Response:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -104,12 +105,10 @@ async def test_without_tokens_other_machines_are_refused_wherever_the_app_is_ser
         assert (await asked_from("127.0.0.1")).status_code == 200
 
 
-def test_a_token_that_nobody_asked_for_changes_nothing(open_memory: Memory) -> None:
-    open_memory.of(user="ada").items.set("whose", "it", "ada's")
+def test_a_token_where_none_counts_is_refused(open_memory: Memory) -> None:
     with own_server(open_memory) as url:
-        asking = Caller(f"{url}/mcp", headers=bearer("anything"))
-        answer = asking.call("get_memory_item", {"namespace": "whose", "key": "it"})
-    assert answer.json()["result"]["structuredContent"]["value"] == "ada's"
+        answer = Caller(f"{url}/mcp", headers=bearer("anything")).call("get_user_memory")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
 
 
 async def test_an_app_can_be_mounted_under_a_prefix(memory: Memory, person: UserMemory, era: str) -> None:
@@ -157,6 +156,27 @@ def test_an_address_that_is_none_is_refused(open_memory: Memory, url: str) -> No
     with pytest.raises(InvalidInput) as refused:
         create_app(create_server(open_memory), open_memory, verifiers=[Held({})], url=url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["app.example.com", "https://", "https://app.example.com/page", "https://a.example https://b.example", "*"],
+)
+def test_an_origin_that_is_none_is_refused(open_memory: Memory, origin: str) -> None:
+    with pytest.raises(InvalidInput, match="an origin is a scheme and a host"):
+        create_app(create_server(open_memory), open_memory, verifiers=[Held({})], origins=[origin])
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/nowhere"])
+def test_a_body_that_never_ends_is_cut_off(open_memory: Memory, path: str) -> None:
+    said = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    megabyte = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    with own_server(open_memory) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+            connection.sendall(said.encode())
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                connection.sendall(100 * megabyte)
 
 
 def test_clients_have_to_know_what_they_get_tokens_for(open_memory: Memory) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -87,6 +88,31 @@ def test_a_phone_number_counts_where_it_alone_names_the_person(open_memory: Memo
     assert key(user="ada", phone="+12025550123") == key(user="ada") == ("default", "user", "ada")
     assert key(user="ada", phone="+12025550123", phone_verified=True) == key(user="ada")
     assert key(user="+12025550123") != key(phone="+12025550123")
+
+
+def test_who_operates_is_counted_apart_from_the_person_and_a_gateway_is_not(open_memory: Memory) -> None:
+    def bucket(actor: str, scopes: list[Scope], user: str | None = None, named: Named | None = None) -> Any:
+        principal = replace(holder(user, [Scope.READ, *scopes]), actor=actor)
+        return whose(open_memory, principal=principal, named=named).bucket
+
+    ada = Named(user="ada")
+    own = bucket("key 1", [], "ada")
+    assert (
+        own == bucket("key 2", [Scope.ACT_AS], named=ada) == whose(open_memory, own=open_memory.of(user="ada")).bucket
+    )
+    operators = {bucket(f"key {number}", [Scope.OPERATE], named=ada) for number in (3, 4)}
+    beside = {bucket("key 3", [Scope.OPERATE], named=Named(user="bob")), own, bucket("key 5", [], "bob")}
+    assert len(operators | beside) == 5
+    assert whose(open_memory).bucket is None
+
+
+def test_an_operator_and_the_person_do_not_slow_each_other_down(open_memory: Memory) -> None:
+    tokens = {"ada": holder("ada"), "operator": holder(None, [Scope.READ, Scope.OPERATE])}
+    with served_to(open_memory, tokens, pace="2/hour") as url:
+        operator = Caller(url, headers=bearer("operator") | {"Memory-User": "ada"})
+        for asking in (operator, Caller(url, headers=bearer("ada"))):
+            said = [texts(asking.call("get_user_memory")).partition(":")[0] for _ in range(3)]
+            assert said == ['{"value"', '{"value"', "rate_limited"]
 
 
 # The two ways to know a person are never mixed.

@@ -197,12 +197,12 @@ async def test_what_is_no_memory_of_anybody_is_told_to_all(open_memory: Memory) 
 
 # How many, and for how long.
 @asynccontextmanager
-async def stream(url: str, token: str) -> AsyncIterator[httpx.Response]:
+async def stream(url: str, token: str, **named: str) -> AsyncIterator[httpx.Response]:
     """Open a stream of events as a request of its own."""
     headers, message = request(MODERN, "subscriptions/listen", {"notifications": {"resourceSubscriptions": PLACES}})
     async with (
         httpx.AsyncClient(verify=False, trust_env=False, timeout=PATIENCE) as client,
-        client.stream("POST", url, headers=headers | bearer(token), json=message) as response,
+        client.stream("POST", url, headers=headers | bearer(token) | named, json=message) as response,
     ):
         yield response
 
@@ -224,6 +224,17 @@ async def test_one_person_has_so_many_streams_and_no_more(open_memory: Memory) -
                 async with stream(url, "ada") as again:
                     if again.headers["content-type"] == "text/event-stream":
                         break
+
+
+async def test_the_streams_of_an_operator_are_none_of_the_persons(open_memory: Memory) -> None:
+    tokens = people() | {"operator": holder(None, [Scope.READ, Scope.OPERATE])}
+    with served_to(open_memory, tokens) as url:
+        async with AsyncExitStack() as stack:
+            for _ in range(STREAMS):
+                await stack.enter_async_context(stream(url, "operator", **{"Memory-User": "ada"}))
+            async with stream(url, "ada") as own, stream(url, "operator", **{"Memory-User": "ada"}) as refused:
+                assert own.headers["content-type"] == "text/event-stream"
+                assert refused.headers["content-type"] == "application/json"
 
 
 def ending_after(seconds: float, memory: Memory, **options: Any) -> MCPServer[Any]:

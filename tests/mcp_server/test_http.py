@@ -83,6 +83,7 @@ def test_what_would_not_be_safe_is_not_started(file: str) -> None:
             ("--issuer", ISSUER, "--url", RESOURCE): (1, "either the URL of the issuer's keys or a key"),
             ("--user", "ada", "--jwks-url", "https://login.example.com/keys"): (1, "add --issuer"),
             ("--user", "ada", "--url", "memory.example.com"): (1, "the url of this server"),
+            ("--user", "ada", "--allow-origin", "app.example.com"): (1, "a scheme and a host"),
             ("--user", "ada", "--path", "mcp"): (1, "a path begins with a slash"),
             ("--user", "ada", "--pace", "0/minute"): (1, "is no pace"),
             ("--user", "ada", "--port", port): (1, f"cannot listen on 127.0.0.1, port {port}"),
@@ -99,7 +100,7 @@ def test_what_would_not_be_safe_is_not_started(file: str) -> None:
 def in_this_process(database: str, *options: str) -> Any:
     """Run the command as far as it comes; it must not come as far as to listen, which would not end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mcp_server.listening.serve_http", unsafe)
+        patch.setattr("usermemory.commands.listening.serve_http", unsafe)
         for name in [each for each in os.environ if each.startswith("USERMEMORY_")]:
             patch.delenv(name)
         return CliRunner().invoke(main, ["mcp", "--http", "--port", "0", "--database", database, *options])

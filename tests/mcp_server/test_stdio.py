@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from memory_tools.memory import Memory, UserMemory
 from storage.errors import NotFound
 from tests.mcp_server.asking import EVERY_CALL, ask
 from tests.mcp_server.wire import COMMAND, Wire, call, environment, running
-
-END_SECONDS = 5.0
-"""Seconds within which a process has ended: it takes about one, a busy machine more."""
 
 
 def served(url: str, cwd: Path, era: str) -> Client:
@@ -124,12 +120,10 @@ def test_whatever_a_client_writes_it_is_answered_and_served_on(tmp_path: Path) -
             wire.ask(73, "set_memory_item", key="a", value=2)
             wire.ask(74, "get_memory_item", key="a")
             assert wire.answer()["id"] == 74
-            began = time.monotonic()
-            code, output, errors = wire.end()
-            assert time.monotonic() - began < END_SECONDS
+            ended, output, errors = wire.end()  # who waited for the other client would not end by itself: see SECONDS
             other.execute("ROLLBACK")
         other.close()
-    assert (code, errors) == (0, b"")
+    assert (ended, errors) == (0, b"")
     assert [json.loads(line)["id"] for line in output.splitlines()] == [73]
     with Memory.open(url) as memory:
         ada = memory.of(user="ada")
@@ -182,16 +176,14 @@ def test_nothing_but_the_protocol_gets_out_and_nobody_takes_what_comes_in(tmp_pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
-def test_ctrl_c_and_a_request_to_end_are_obeyed_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_and_a_request_to_end_are_obeyed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'memory.db'}"
     with ExitStack() as stack:
         wires = [stack.enter_context(running(*COMMAND, "--database", url, cwd=tmp_path)) for _ in range(2)]
         for wire, sent, code in zip(wires, (signal.SIGINT, signal.SIGTERM), (130, 0), strict=True):
             wire.begin()
-            began = time.monotonic()
             wire.process.send_signal(sent)
             assert wire.process.wait() == code
-            assert time.monotonic() - began < END_SECONDS
             assert wire.process.stdout is not None
             assert wire.process.stdout.read() == b""
 

@@ -1,4 +1,4 @@
-"""Events for tests: somebody whose memory changes, somebody who is told, and seconds that pass when a test says so."""
+"""Events for tests: somebody whose memory changes, and somebody who is told."""
 
 import threading
 from collections.abc import Callable
@@ -12,21 +12,8 @@ from storage import outbox
 from storage.database import Database
 from storage.outbox import Event
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds for what should take none, on a busy machine."""
-
-
-class Seconds:
-    """A timer."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Told:

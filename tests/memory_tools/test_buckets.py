@@ -6,16 +6,7 @@ from hypothesis import strategies as st
 
 from memory_tools.buckets import Buckets, Pace
 from storage.errors import InvalidInput
-
-
-class Timer:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Seconds
 
 
 @pytest.mark.parametrize(
@@ -38,7 +29,7 @@ def test_anything_else_is_no_pace(text: str) -> None:
 
 
 def test_as_many_as_the_pace_says_may_come_at_once_and_the_next_one_waits_for_its_turn() -> None:
-    timer = Timer()
+    timer = Seconds()
     buckets = Buckets(Pace(3, 60), timer)
     assert [buckets.take("ada") for _ in range(3)] == [0, 0, 0]
     assert buckets.take("ada") == pytest.approx(20)
@@ -51,14 +42,14 @@ def test_as_many_as_the_pace_says_may_come_at_once_and_the_next_one_waits_for_it
 
 
 def test_nobody_pays_for_another_one() -> None:
-    buckets = Buckets(Pace(1, 60), Timer())
+    buckets = Buckets(Pace(1, 60), Seconds())
     assert buckets.take("ada") == 0
     assert buckets.take("bob") == 0
     assert buckets.take("ada") > 0
 
 
 def test_who_asks_no_more_is_forgotten() -> None:
-    timer = Timer()
+    timer = Seconds()
     buckets = Buckets(Pace(10, 1), timer)
     for number in range(10_000):
         buckets.take(number)
@@ -69,7 +60,7 @@ def test_who_asks_no_more_is_forgotten() -> None:
 @given(st.integers(1, 20), st.lists(st.floats(0, 5), max_size=100))
 def test_in_no_stretch_of_time_more_pass_than_twice_the_pace(requests: int, pauses: list[float]) -> None:
     """A full bucket, and what flows into it meanwhile."""
-    timer = Timer()
+    timer = Seconds()
     buckets = Buckets(Pace(requests, 10), timer)
     passed = []
     for pause in pauses:

@@ -19,13 +19,8 @@ from storage.database import Database
 from storage.errors import InvalidInput, InvalidName, NotFound
 from tests.clock import Clock
 from tests.memory_tools.events import PATIENCE, eventually
-from tests.redis_server import RedisServer, heard_on, running_redis
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with running_redis() as server:
-        yield server
+from tests.ports import reserved_port
+from tests.redis_server import RedisServer, heard_on
 
 
 @pytest.fixture
@@ -37,7 +32,7 @@ def memory(clocked: Database) -> Memory:
 def listening(memory: Memory, url: str, **options: Any) -> Iterator[PremiumSubscriber]:
     """Run a subscriber until the block ends."""
     subscriber, done = PremiumSubscriber(memory, url, **options), threading.Event()
-    thread = threading.Thread(target=subscriber.run, args=(done,))
+    thread = threading.Thread(target=subscriber.run, args=(done,), daemon=True)
     thread.start()
     try:
         assert subscriber.listening.wait(PATIENCE)
@@ -180,14 +175,13 @@ def test_it_comes_back_when_redis_does(memory: Memory, redis_server: RedisServer
 
 
 def test_it_stops_although_redis_is_down(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
-    with running_redis() as server:
-        url = server.url.replace("://", "://:hunter2@")
-    subscriber, done = PremiumSubscriber(memory, url), threading.Event()
-    thread = threading.Thread(target=subscriber.run, args=(done,))
-    thread.start()
-    eventually(lambda: "Redis does not answer" in caplog.text)
-    done.set()
-    thread.join(PATIENCE)
+    with reserved_port() as port:
+        subscriber, done = PremiumSubscriber(memory, f"redis://:hunter2@127.0.0.1:{port}/0"), threading.Event()
+        thread = threading.Thread(target=subscriber.run, args=(done,), daemon=True)
+        thread.start()
+        eventually(lambda: "Redis does not answer" in caplog.text)
+        done.set()
+        thread.join(PATIENCE)
     assert not thread.is_alive()
     assert not subscriber.listening.is_set()
     assert "hunter2" not in caplog.text

@@ -5,26 +5,22 @@ from uuid import UUID
 
 import pytest
 
+from memory_tools.pauses import LONGEST_PAUSE
 from memory_tools.publisher import PublishFailed, message
 from memory_tools.publishers import open_publisher
 from memory_tools.redis_publisher import CHANNEL, RedisPublisher
-from memory_tools.relay import LONGEST_PAUSE, Relay
+from memory_tools.relay import Relay
 from storage import outbox
 from storage.database import Database
 from storage.erase import erase
 from storage.errors import InvalidInput
 from storage.outbox import Event
-from tests.clock import Clock
-from tests.memory_tools.events import Seconds, changes
-from tests.redis_server import RedisServer, heard_on, running_redis
+from tests.clock import Clock, Seconds
+from tests.memory_tools.events import changes
+from tests.ports import reserved_port
+from tests.redis_server import RedisServer, heard_on
 
 EVENT = Event(7, UUID(int=1), "acme", "ada", "memory.changed", "item", 3, Clock().now)
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with running_redis() as server:
-        yield server
 
 
 @pytest.fixture
@@ -106,11 +102,10 @@ def test_an_erasure_is_heard_and_leaves_no_row(
 
 
 def test_a_redis_that_does_not_answer_fails_without_its_password() -> None:
-    with running_redis() as server:
-        port = int(server.url.rpartition(":")[2].partition("/")[0])
-    publisher = RedisPublisher(f"redis://worker:hunter2@127.0.0.1:{port}/0")
-    with pytest.raises(PublishFailed) as refused:
-        publisher.publish(EVENT)
+    with reserved_port() as port:
+        publisher = RedisPublisher(f"redis://worker:hunter2@127.0.0.1:{port}/0")
+        with pytest.raises(PublishFailed) as refused:
+            publisher.publish(EVENT)
     assert "ConnectionError" in str(refused.value)
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None

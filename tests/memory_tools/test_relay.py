@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from memory_tools.relay import LEASE_SECONDS, LONGEST_PAUSE, SHORTEST_PAUSE, Relay, open_relay
+from memory_tools.pauses import LONGEST_PAUSE, SHORTEST_PAUSE
+from memory_tools.relay import LEASE_SECONDS, Relay, open_relay
 from storage import outbox
 from storage.database import Database
 from storage.directory import resolve
@@ -13,8 +14,8 @@ from storage.erase import erase
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.identity import Identity
 from storage.outbox import Event
-from tests.clock import Clock
-from tests.memory_tools.events import PATIENCE, Seconds, Told, change, changes, eventually
+from tests.clock import Clock, Seconds
+from tests.memory_tools.events import PATIENCE, Told, change, changes, eventually
 
 
 def test_what_happened_is_told_in_order_and_then_forgotten(

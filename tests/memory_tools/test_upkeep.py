@@ -32,22 +32,19 @@ from storage.provenance import by_user
 from storage.tables import batches
 from storage.transaction import Work
 from storage.work.batches import UNSENT_AFTER, Batch, get_batch, list_batches
-from storage.work.eligible import ON_ITS_WAY, Found, active_people
-from storage.work.jobs import Lease, fail, lease
+from storage.work.eligible import ON_ITS_WAY, SEEN_LATE, Subject, active_people
+from storage.work.job_store import Lease
+from storage.work.jobs import fail
+from storage.work.leases import lease
 from storage.work.queue import Message, Queue
 from storage.work.queues import open_queue
 from storage.work.sql_queue import SqlQueue
 from storage.work.unbound import unbound
 from tests.clock import Clock
-from tests.queues import SqsServer, running_sqs
+from tests.conftest import waits_for_a_lock
+from tests.queues import SqsServer
 
 TWO_HOURS = timedelta(hours=2)
-
-
-@pytest.fixture(scope="module")
-def sqs() -> Iterator[SqsServer]:
-    with running_sqs() as server:
-        yield server
 
 
 @pytest.fixture(params=["sql", "sqs"])
@@ -217,11 +214,23 @@ def test_how_long_nothing_was_said_is_to_be_set(memory: Memory, queue: Queue, cl
     assert Upkeep(memory, queue, inactivity=timedelta(seconds=60)).conversations_ended() is not None
 
 
+def test_what_was_said_just_before_the_due_time_and_seen_after_it_is_in_the_next_daily_job(
+    memory: Memory, upkeep: Upkeep, clock: Clock
+) -> None:
+    upkeep.daily(clock.now)
+    clock.move(-0.5)  # an API's clock is behind, or its transaction ended after the look
+    talk(memory, "ada")
+    clock.move(24 * 3_600 + 0.5)
+    batch = upkeep.daily(clock.now)
+    assert batch is not None
+    assert batch.total == 1
+
+
 def test_everybody_who_was_active_in_the_last_day_gets_one_message(
     memory: Memory, upkeep: Upkeep, queue: Queue, clock: Clock
 ) -> None:
     talk(memory, "long-ago")
-    clock.move(ACTIVE_WITHIN.total_seconds() + 1)
+    clock.move((ACTIVE_WITHIN + SEEN_LATE).total_seconds() + 1)
     for name in ("call-1", "call-2"):
         talk(memory, "ada", name)
     memory.of(user="bob").items.set("prefs", "tone", "warm")
@@ -241,7 +250,7 @@ def test_after_days_in_which_nothing_ran_the_daily_job_looks_back_to_the_last_on
     memory: Memory, upkeep: Upkeep, clock: Clock
 ) -> None:
     talk(memory, "ada")
-    clock.move(60)
+    clock.move(SEEN_LATE.total_seconds() + 1)
     assert upkeep.daily(clock.now) is not None
     clock.move(3_600)
     talk(memory, "bob")  # on a Friday
@@ -464,7 +473,7 @@ def test_somebody_erased_at_that_very_moment_keeps_nobody_else_out(
         talk(memory, user)
     erased = owner_of(memory, "ada")
 
-    def find_and_lose(database: Database, *, since: datetime, organization: str | None) -> list[Found]:
+    def find_and_lose(database: Database, *, since: datetime, organization: str | None) -> list[Subject]:
         found = active_people(database, since=since, organization=organization)
         if erased in [each.id for each in found]:
             erase(database, erased)
@@ -475,7 +484,7 @@ def test_somebody_erased_at_that_very_moment_keeps_nobody_else_out(
     assert batch is not None
     assert batch.total == 1
     assert [body["owner_id"] for body in taken(queue)] == [str(owner_of(memory, "bob"))]
-    monkeypatch.setattr(module, "active_people", lambda *_, **__: [Found(erased, erased, "default")])
+    monkeypatch.setattr(module, "active_people", lambda *_, **__: [Subject(erased, erased, "default")])
     with pytest.raises(Erased):
         upkeep.daily()
 
@@ -508,7 +517,7 @@ def test_an_erasure_and_those_who_find_work_do_not_fail_each_other(
 
         def begin() -> None:
             erasing.append(pool.submit(erase, memory.database, erased))
-            while memory.database.on_postgresql and not _waits_for_a_lock(administrator):
+            while memory.database.on_postgresql and not erasing[0].done() and not waits_for_a_lock(administrator):
                 pass
 
         erasing: list[Future[None]] = []
@@ -532,12 +541,6 @@ def test_who_finds_work_looks_again_where_the_database_preferred_somebody_else(m
     assert batch is not None
     clock.move(2 * ON_ITS_WAY.total_seconds())
     assert Upkeep(memory, Interrupted(memory.database, begin)).resume() == 1
-
-
-def _waits_for_a_lock(administrator: sa.Engine) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with administrator.connect() as connection:
-        return bool(connection.exec_driver_sql(waiting).scalar())
 
 
 class Host:

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from memory_tools.pauses import LONGEST_PAUSE
 from memory_tools.publisher import PublishFailed, message
 from memory_tools.publishers import open_publisher
-from memory_tools.relay import LONGEST_PAUSE, Relay
+from memory_tools.relay import Relay
 from memory_tools.webhook import SHORTEST_SECRET, Webhook, sign, verify_signature
 from storage import outbox
 from storage.canonical import loads
@@ -27,8 +28,8 @@ from storage.database import Database
 from storage.erase import erase
 from storage.errors import InvalidInput
 from storage.outbox import Event
-from tests.clock import Clock
-from tests.memory_tools.events import Seconds, changes
+from tests.clock import Clock, Seconds
+from tests.memory_tools.events import changes
 
 SECRET = "whsec-hunter2-hunter2"
 
@@ -147,6 +148,9 @@ OTHER = sign("another secret of mine", b'{"id":7}', int(NOW)).partition(",")[2]
         (f"t={'9' * 10_000},v1=0", b'{"id":7}', NOW),
         ("t=-1,v1=0", b'{"id":7}', NOW),
         ("\0", b'{"id":7}', NOW),
+        (f"t={NOW:.0f},v1=\udc80", b'{"id":7}', NOW),
+        ("t=\udc80,v1=\udc80", b'{"id":7}', NOW),
+        ("\udc80", b'{"id":7}', NOW),
     ],
 )
 def test_tampering_is_found(header: str, body: bytes, now: float) -> None:

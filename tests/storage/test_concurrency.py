@@ -20,7 +20,9 @@ from storage.errors import IdempotencyKeyReused, NotFound, UserMemoryError, Vers
 from storage.identity import Identity
 from storage.outcome import Held, Saved
 from storage.provenance import by_agent, by_operator, by_user
+from tests.conftest import waits_for_a_lock
 from tests.contents import Contents, administrators_engine, proven_versions
+from tests.memory_tools.events import PATIENCE, eventually
 from tests.writers import Writers
 
 MANY = 20
@@ -97,7 +99,7 @@ def test_two_new_users_with_one_verified_number_do_not_share_a_memory(
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has one writer at a time
-def test_a_second_new_user_waits_for_the_first_to_take_the_number(database: Database) -> None:
+def test_a_second_new_user_waits_for_the_first_to_take_the_number(database: Database, administrator: sa.Engine) -> None:
     caller = require_one_person(resolve(database, Identity.of(phone=PHONE)))
     joining = sa.text("SELECT owner FROM usermemory.resolve('default', :user, :phone, true, :candidate)")
     found: list[Any] = []
@@ -106,12 +108,16 @@ def test_a_second_new_user_waits_for_the_first_to_take_the_number(database: Data
         asked = {"user": "first", "phone": PHONE, "candidate": uuid7()}
         assert first.execute(joining, asked).scalar() == caller
         second = threading.Thread(
-            target=lambda: found.append(resolve(database, Identity.of(user="second", phone=PHONE, phone_verified=True)))
+            target=lambda: found.append(
+                resolve(database, Identity.of(user="second", phone=PHONE, phone_verified=True))
+            ),
+            daemon=True,
         )
         second.start()
-        second.join(0.2)
+        eventually(lambda: waits_for_a_lock(administrator) or not second.is_alive())
+        assert found == []
         first.commit()
-    second.join()
+    second.join(PATIENCE)
     (other,) = found
     assert other.owner != caller
     assert other.other == caller

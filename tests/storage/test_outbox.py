@@ -54,9 +54,13 @@ def test_changes_stay_in_order_until_they_are_acknowledged(database: Database, p
     events = outbox.take(published)
     assert seen(events) == [("memory.changed", kind, version) for version in (1, 2, 3) for kind in ("document", "item")]
     assert outbox.take(published, 2) == events[:2]
+    assert outbox.waiting_since(published) == events[0].at
     outbox.acknowledge(published, [event.id for event in events[:5]])
     assert outbox.take(published) == events[5:]
     assert outbox.waiting(published) == 1
+    assert outbox.waiting_since(published) == events[5].at
+    outbox.acknowledge(published, [events[5].id])
+    assert outbox.waiting_since(published) is None
 
 
 def test_what_was_delivered_before_may_be_acknowledged_again(

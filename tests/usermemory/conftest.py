@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from shutil import copy
 
@@ -11,9 +12,8 @@ from tests.usermemory.cli import Cli
 @pytest.fixture(autouse=True)
 def nothing_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have a memory of their own."""
-    mine = ("WORKER_DATABASE", "QUEUE", "DEAD_LETTERS", "INACTIVITY", "MODEL", "PUBLISH", "WEBHOOK_SECRET", "UPGRADES")
-    for name in ("DATABASE", "ORGANIZATION", "USER", "PHONE", *mine):
-        monkeypatch.delenv(f"USERMEMORY_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("USERMEMORY_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Timer
 from typing import Final
 
 import httpx
+import pytest
 
 START_LIMIT: Final = 60.0
-"""Seconds in which the command must have begun to listen, or ended."""
+"""Seconds in which the command must have begun to listen, or ended; then it is killed."""
 
 
 @dataclass
@@ -58,17 +60,39 @@ def started(words: list[str], **variables: str) -> Iterator[Running]:
     ) as process:
         assert process.stderr is not None
         assert process.stdout is not None
-        first = process.stderr.readline()
+        with limited(process):
+            first = process.stderr.readline()
         said = re.fullmatch(r"Listening on (http://\S+).*\n", first)
-        assert said is not None, first + process.stderr.read()
+        if said is None:
+            process.kill()
+            pytest.fail(first + process.stderr.read())
         server = Running(process, said[1], first)
         try:
             yield server
         finally:
-            if process.poll() is None:
-                server.end()
-            server.stderr += process.stderr.read()
-            assert process.stdout.read() == ""
+            with limited(process):
+                if process.poll() is None:
+                    process.terminate()
+                server.stderr += process.stderr.read()
+                assert process.stdout.read() == ""
+
+
+@contextmanager
+def limited(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Kill the process, and fail, where what is waited for in the block does not come in time."""
+    late = Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    watchdog = Timer(START_LIMIT, end)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+    assert not late.is_set(), f"it was waited for {START_LIMIT} seconds in vain"
 
 
 def without_ours() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """daily."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import langchain.chat_models
@@ -11,7 +11,8 @@ from graphs.testing import ScriptedChatModel, said
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.work.eligible import active_people
-from storage.work.leases import Lease, lease
+from storage.work.job_store import Lease
+from storage.work.leases import lease
 from tests.usermemory.cli import Cli
 
 
@@ -28,7 +29,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedChatModel]:
 
 
 @pytest.fixture
-def people(database: Database) -> Iterator[Memory]:
+def people(database: Database) -> Memory:
     """Ada and bob, who said something new."""
     memory = Memory(database)
     for user in ("ada", "bob"):
@@ -61,7 +62,7 @@ def test_a_person_is_said_in_the_summary(operator: Cli, people: Memory) -> None:
 def test_tokens_and_cost_are_said(operator: Cli, people: Memory, model: Callable[..., ScriptedChatModel]) -> None:
     model(said('{"summary": "Ada."}', input_tokens=12_000), said('{"summary": "Bob."}', input_tokens=12_000))
     lines = operator("daily", "--model", "any:model", "--price-in", "1").lines
-    assert lines == ["2 people: 2 updated.", "24,000 tokens in, 10 out, at a cost of 0.0240."]
+    assert lines == ["2 people: 2 updated.", "24,000 tokens in, 10 out, at a cost of 0.024."]
 
 
 def test_one_persons_failure_stops_nobody_and_is_said_by_the_exit_code(

@@ -11,7 +11,9 @@ from memory_tools.memory import Memory
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.work.batches import list_batches
-from storage.work.jobs import Lease, fail, lease
+from storage.work.job_store import Lease
+from storage.work.jobs import fail
+from storage.work.leases import lease
 from storage.work.queue import Message
 from storage.work.sql_queue import SqlQueue
 from tests.usermemory.cli import Cli
@@ -169,10 +171,16 @@ def test_a_dead_letter_is_tried_again_by_its_id(operator: Cli, queue: SqlQueue) 
     assert queue.waiting() == 1
 
 
-@pytest.mark.parametrize("named", ["17", "nothing", str(uuid4())])
+@pytest.mark.parametrize("named", ["17", str(uuid4())])
 def test_what_is_not_dead_cannot_be_tried_again(operator: Cli, named: str) -> None:
     answer = operator("jobs", "retry", named, "--json")
     assert (answer.exit_code, answer.error["code"]) == (3, "not_found")
+
+
+@pytest.mark.parametrize("command", ["show", "retry"])
+def test_what_is_no_id_is_bad_input_everywhere(operator: Cli, command: str) -> None:
+    answer = operator("jobs", command, "nonsense", "--json")
+    assert (answer.exit_code, answer.error["code"]) == (1, "invalid_input")
 
 
 @pytest.mark.parametrize("arguments", [(), ("17", "--all")])

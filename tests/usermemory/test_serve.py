@@ -23,6 +23,7 @@ from storage.database import Database
 from storage.tables import conversations, queue_messages
 from tests.mcp_server.conftest import ERAS
 from tests.mcp_server.serving import Caller, bearer, connected, texts
+from tests.queues import SqsServer
 from tests.usermemory.serving import START_LIMIT, Running, running, without_ours
 from usermemory.commands import main
 
@@ -212,6 +213,16 @@ def test_on_postgresql_each_url_is_for_its_own(postgresql_url: str, worker_url: 
     assert "add --worker-database" in " ".join(ended.stderr.split())
 
 
+def test_an_sqs_queue_without_dead_letters_is_refused_until_some_are_named(file: str, sqs: SqsServer) -> None:
+    options = ("--user", "ada", "--queue", sqs.new_queue())
+    refused_with(file, *options, said=(1, "give it a redrive policy, or name one (--dead-letters"))
+    for ended in (
+        in_this_process(file, *options, "--dead-letters", sqs.new_queue()),
+        in_this_process(file, *options, USERMEMORY_DEAD_LETTERS=sqs.new_queue()),
+    ):
+        assert str(ended.exception) == "it listens"
+
+
 def refused_with(database: str, *options: str, said: tuple[int, str]) -> None:
     ended = in_this_process(database, *options)
     assert (ended.exit_code, ended.stdout) == (said[0], "")
@@ -222,8 +233,7 @@ def refused_with(database: str, *options: str, said: tuple[int, str]) -> None:
 def in_this_process(database: str, *options: str, **variables: str) -> Any:
     """Run the command as far as it comes; it must not come as far as to serve, which would not end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mcp_server.listening.serve_http", unsafe)
-        patch.setattr("usermemory.commands.serving.serve_http", unsafe)
+        patch.setattr("usermemory.commands.listening.serve_http", unsafe)
         for name in [each for each in os.environ if each.startswith("USERMEMORY_")]:
             patch.delenv(name)
         for name, value in variables.items():

@@ -5,19 +5,22 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
 
+import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
+from mcp.client.subscriptions import ResourceUpdated, Subscription
 from starlette.requests import Request
 
 from http_api.session import COOKIE, SignedCookie
+from mcp_server.places import DOCUMENT, HISTORY, item_uri
 from memory_tools.memory import Memory
 from storage.database import Database
 from storage.errors import InvalidInput
 from storage.identity import Identity
 from tests.http_api.calling import TOKENS, UNPACED, calling, code
 from tests.mcp_server.conftest import ERAS
-from tests.mcp_server.serving import Caller, Held, bearer, connected, served, texts
+from tests.mcp_server.serving import MODERN, Caller, Held, bearer, connected, served, texts
 from tests.memories import memory_over
 from usermemory.serve import create_service
 
@@ -25,6 +28,10 @@ JOBS: Final = "a-token-of-the-jobs"
 SECRET: Final = "a secret of thirty-two characters or more"
 TONE: Final = "/v1/items/prefs/tone"
 NAMED: Final = {"namespace": "prefs", "key": "tone"}
+END: Final = item_uri("prefs", "end")
+
+PATIENCE: Final = 30.0
+"""Seconds after which an event does not come any more."""
 
 
 @pytest.fixture
@@ -85,6 +92,55 @@ async def test_who_is_named_by_a_path_or_a_body_has_a_pace_of_their_own(memory: 
             path = f"/conversations/{kept.json()['id']}/messages"
             statuses = [(await client.get(path, headers=operator)).status_code for _ in range(3)]
             assert statuses == [200, 200, 429]
+
+
+WRITES: Final[list[tuple[str, str, str, Any, dict[str, str]]]] = [
+    ("ada", "PUT", TONE, {"value": "warm"}, {"Idempotency-Key": "once"}),
+    ("ada", "PATCH", "/v1/document", {"changes": [{"pointer": "/name", "value": "Ada"}]}, {}),
+    ("gateway", "PUT", "/v1/items/prefs/tea", {"value": "green"}, {"Memory-User": "ada"}),
+    ("gateway", "POST", "/api/user/ada/memory", {"key": "recent", "value": 1}, {}),
+    ("operator", "POST", "/v1/items/prefs/books/entries", {"value": "Emma", "keep": 5}, {"Memory-User": "ada"}),
+]
+"""Whose token changes what of Ada's, each at a place of its own."""
+
+
+async def test_who_listens_by_mcp_hears_of_their_own_changes_over_http(memory: Memory, operators: Memory) -> None:
+    items = [item_uri("prefs", "tea"), item_uri("default", "recent"), item_uri("prefs", "books")]
+    told = [item_uri(**NAMED), DOCUMENT, HISTORY, *items]
+    for_ada = {"Memory-User": "ada"}
+    with served(service(memory, operator_memory=operators)) as url:
+        async with (
+            connected(f"{url}/mcp", MODERN, **bearer("ada")) as ada,
+            connected(f"{url}/mcp", MODERN, **bearer("bob")) as bob,
+            ada.listen(resource_subscriptions=[*told, END]) as hers,
+            bob.listen(resource_subscriptions=[*told, END]) as his,
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        ):
+
+            async def heard_of(*writes: tuple[str, str, str, Any, dict[str, str]]) -> tuple[list[str], list[str]]:
+                end = ("PUT", "/v1/items/prefs/end", {"value": 1}, {})
+                for token, method, path, body, headers in (*writes, ("ada", *end), ("bob", *end)):
+                    answer = await client.request(method, path, json=body, headers=bearer(token) | headers)
+                    assert answer.status_code == 200, (method, path, answer.text)
+                return await heard(hers), await heard(his)
+
+            assert await heard_of(*WRITES) == (told, [])
+            assert await heard_of(*WRITES[:2], ("ada", "GET", TONE, None, {})) == ([], []), "nothing has changed"
+            assert await heard_of(("ada", "DELETE", TONE, None, {})) == ([item_uri(**NAMED)], [])
+            reverted = ("operator", "POST", "/v1/document/revert", {"version": 0}, for_ada)
+            assert await heard_of(reverted) == ([DOCUMENT, HISTORY], [])
+
+
+async def heard(subscription: Subscription) -> list[str]:
+    """Return which places were told of, up to the one that is changed last."""
+    told: list[str] = []
+    with anyio.fail_after(PATIENCE):
+        async for event in subscription:
+            assert isinstance(event, ResourceUpdated)
+            if event.uri == END:
+                break
+            told.append(event.uri)
+    return told
 
 
 @pytest.mark.parametrize("said", [bearer("ada"), {"Authorization": "bearer"}, {"Memory-User": "bob"}], ids=str)

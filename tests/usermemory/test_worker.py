@@ -189,9 +189,10 @@ def test_told_to_stop_it_finishes_what_it_has_begun(
     queue.send([Message({"task_type": "WAIT"}), Message({"task_type": "NEVER"})])
     with worker(workers_url, handlers, "--no-daily", "--concurrency", "1") as process:
         process.send_signal(number)
+        assert process.stderr is not None
+        assert any("Stopping" in line for line in process.stderr)
         _, errors = process.communicate("go on\n", timeout=SECONDS)
     assert process.returncode == 0, errors
-    assert "Stopping" in errors
     [left] = queue.receive()
     assert left.body == {"task_type": "NEVER"}
 
@@ -212,8 +213,7 @@ def test_the_second_signal_ends_it_at_once(workers_url: str, queue: SqlQueue, ha
     with worker(workers_url, handlers, "--grace", "1h") as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        while "Stopping" not in process.stderr.readline():
-            pass
+        assert any("Stopping" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors

@@ -53,8 +53,14 @@ def summary(batch: Batch) -> Iterator[str]:
     said = ", ".join(f"{number:,} {name}" for name, number in counted.items() if number) or "nothing to do"
     yield f"{batch.total:,} {one if batch.total == 1 else many}: {said}."
     if batch.input_tokens or batch.output_tokens:
-        cost = f", at a cost of {batch.cost_micros / 1_000_000:,.4f}" if batch.cost_micros else ""
+        cost = f", at a cost of {_cost(batch.cost_micros)}" if batch.cost_micros else ""
         yield f"{batch.input_tokens:,} tokens in, {batch.output_tokens:,} out{cost}."
+
+
+def _cost(micros: int) -> str:
+    """Return millionths of a currency as people read them: two digits at least, and none that says nothing."""
+    whole, _, part = f"{micros / 1_000_000:,.6f}".partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 class Followed:

@@ -1,14 +1,16 @@
 """`usermemory daily`: the daily job, from its beginning to its end."""
 
 import threading
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import click
 
+from graphs.work.host_task import Handler
 from graphs.work.prices import Prices
-from graphs.work.worker import CONCURRENCY, Handler, Worker
+from graphs.work.worker import CONCURRENCY, Worker
 from storage.database import Database
 from storage.work.batches import waiting_subjects
 from storage.work.jobs import get_job
@@ -16,7 +18,9 @@ from usermemory.commands.batch_lines import LOOK_EVERY, Followed, batch_as_json,
 from usermemory.commands.failure import REFUSED
 from usermemory.commands.group import examples
 from usermemory.commands.handler import handler_option
+from usermemory.commands.hosts import host_option
 from usermemory.commands.models import model_options
+from usermemory.commands.patience import patience_option
 from usermemory.commands.stopping import until_signalled
 from usermemory.commands.work import Work, on_work
 
@@ -29,8 +33,10 @@ from usermemory.commands.work import Work, on_work
     )
 )
 @on_work
+@host_option
 @model_options
 @handler_option
+@patience_option
 @click.option("--organization", metavar="ID", help="Only the people of one organization.")
 @click.option(
     "--concurrency",
@@ -43,6 +49,7 @@ def command(
     model: Any,
     prices: Prices,
     handler: Handler | None,
+    patience: timedelta,
     organization: str | None,
     concurrency: int,
 ) -> None:
@@ -62,7 +69,7 @@ def command(
         model=model,
         concurrency=concurrency,
         inactivity=work.upkeep.inactivity,
-        wait=work.draining_wait,
+        patience=patience.total_seconds(),
         handler=handler,
         prices=prices,
     )

@@ -1,29 +1,35 @@
 """`usermemory jobs`: what waits, how far it is, and what failed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import click
 
 from memory_tools.answer import as_json
-from memory_tools.memory import Memory
-from storage.errors import InvalidInput, NotFound
+from storage import outbox
+from storage.database import Database
+from storage.errors import Conflict, InvalidInput, NotFound
 from storage.json_types import Json
+from storage.page import Page
 from storage.work.batches import Batch, get_batch, list_batches
-from storage.work.job_counts import JobCounts, count_jobs
-from storage.work.jobs import Job, JobKind, dead_jobs, retry
-from storage.work.queue import DeadLetter
-from usermemory.commands.answers import moment
+from storage.work.job_counts import count_jobs
+from storage.work.jobs import Job, dead_jobs, failed_jobs, retry
 from usermemory.commands.batch_lines import batch_as_json, follow, summary, title
 from usermemory.commands.group import examples
+from usermemory.commands.hosts import host_option
+from usermemory.commands.job_lines import dead_lines, failed_lines, letter_as_json, list_lines, nothing_lines
 from usermemory.commands.options import Number
-from usermemory.commands.visible import visible
 from usermemory.commands.work import Work, on_work
 
 LETTERS = 100
 """Dead letters shown at the most."""
+
+Pages: TypeAlias = Callable[..., Page[Job, tuple[str, str]]]
+"""Returns one page of jobs: `dead_jobs` or `failed_jobs`."""
+
+_KINDS: Final = ("conversation", "person")
 
 _follow = click.option("--follow", is_flag=True, help="Look on until it has ended.")
 
@@ -32,6 +38,7 @@ _follow = click.option("--follow", is_flag=True, help="Look on until it has ende
     epilog=examples(
         "usermemory jobs list",
         "usermemory jobs trigger --follow",
+        "usermemory jobs failed",
         "usermemory jobs dead",
         "usermemory jobs retry --all",
     )
@@ -50,9 +57,13 @@ def command() -> None:
 @click.option("--after", metavar="ID", help="Only those behind this one.")
 @on_work
 def list_all(work: Work, organization: str | None, limit: int, after: str | None) -> None:
-    """List the batches, newest first, and how far each is."""
-    page = list_batches(work.memory.database, organization=organization, limit=limit, after=after)
-    work.screen.answer([batch_as_json(batch) for batch in page.entries], lambda: _list_lines(page.entries))
+    """List the batches, newest first, how far each is, and how many changes nobody was told of yet."""
+    database = work.memory.database
+    page = list_batches(database, organization=organization, limit=limit, after=after)
+    events, since = outbox.waiting(database), outbox.waiting_since(database)
+    work.screen.answer(
+        [batch_as_json(batch) for batch in page.entries], lambda: list_lines(page.entries, events, since)
+    )
     if page.next is not None:
         work.screen.note(f"More: --after {page.next}")
 
@@ -66,30 +77,42 @@ def show(work: Work, batch_id: str, follow: bool) -> None:
     _answer(work, get_batch(work.memory.database, _id(batch_id)), follow)
 
 
+@command.command(epilog=examples("usermemory jobs failed"))
+@on_work
+def failed(work: Work) -> None:
+    """List what failed and is to be tried again: which job, why, how often, and when next."""
+    jobs = list(_all(failed_jobs, work.memory.database))
+    work.screen.answer({"jobs": [as_json(job) for job in jobs]}, lambda: failed_lines(jobs))
+
+
 @command.command(epilog=examples("usermemory jobs dead"))
 @on_work
 def dead(work: Work) -> None:
-    """List what was given up: jobs that failed too often, and messages that nobody could do anything with."""
-    jobs, letters = list(_all_dead(work.memory)), work.queue.dead(limit=LETTERS)
-    said: Json = {"jobs": [as_json(job) for job in jobs], "letters": [_letter_as_json(each) for each in letters]}
-    work.screen.answer(said, lambda: _dead_lines(jobs, letters))
+    """List what was given up: jobs that failed too often, and messages that nobody could do anything with.
+
+    A person is among them as long as something was left behind of what they said.
+    """
+    jobs, letters = list(_all(dead_jobs, work.memory.database)), work.queue.dead(limit=LETTERS)
+    said: Json = {"jobs": [as_json(job) for job in jobs], "letters": [letter_as_json(each) for each in letters]}
+    work.screen.answer(said, lambda: dead_lines(jobs, letters))
 
 
 @command.command(
     "retry",
     epilog=examples("usermemory jobs retry 0199f3c2-8c1e-7d43-9a55-0d9f4c6b1e21", "usermemory jobs retry --all"),
 )
-@click.argument("dead_id", metavar="[ID]", required=False)
-@click.option("--all", "every", is_flag=True, help="Every dead job and every dead letter.")
+@click.argument("failed_id", metavar="[ID]", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job that failed, dead or not, and every dead letter.")
 @on_work
-def again(work: Work, dead_id: str | None, every: bool) -> None:
-    """Let what was given up be tried again, as if never before: one thing by its id, or everything.
+def again(work: Work, failed_id: str | None, every: bool) -> None:
+    """Let what failed be tried again now and as if never before: one thing by its id, or everything.
 
-    ID is that of a conversation, of a person or of a dead letter, as `usermemory jobs dead` shows it.
+    ID is that of a conversation, of a person or of a dead letter, as `usermemory jobs dead` and `usermemory jobs
+    failed` show it. Of a person, what was left behind is read again.
     """
-    if (dead_id is None) != every:
+    if (failed_id is None) != every:
         raise click.UsageError("Give an ID, or --all.")
-    retried = _retry_all(work) if dead_id is None else _retry_one(work, dead_id)
+    retried = _retry_all(work) if failed_id is None else _retry_one(work, failed_id)
     work.upkeep.resume()
     work.screen.answer({"retried": retried}, lambda: [f"{retried:,} to be tried again."])
 
@@ -98,12 +121,13 @@ def again(work: Work, dead_id: str | None, every: bool) -> None:
 @click.option("--organization", metavar="ID", help="Only the conversations of one organization.")
 @_follow
 @on_work
+@host_option
 def trigger(work: Work, organization: str | None, follow: bool) -> None:
     """Have the conversations summarized that have ended: find them and put them into the queue."""
     batch = work.upkeep.conversations_ended(organization=organization)
     if batch is None:
         there = count_jobs(work.memory.database, kind="conversation", organization=organization)
-        work.screen.answer(None, lambda: _nothing_lines(there))
+        work.screen.answer(None, lambda: nothing_lines(there))
         return
     _answer(work, batch, follow)
 
@@ -117,100 +141,53 @@ def _id(written: str) -> UUID:
     try:
         return UUID(written)
     except ValueError:
-        raise InvalidInput("this is no id of a batch") from None
+        raise InvalidInput("this is no id, as the other commands show them") from None
 
 
-def _all_dead(memory: Memory) -> Iterator[Job]:
+def _all(pages: Pages, database: Database) -> Iterator[Job]:
     after: tuple[str, str] | None = None
     while True:
-        page = dead_jobs(memory.database, after=after)
+        page = pages(database, after=after)
         yield from page.entries
         after = page.next
         if after is None:
             return
 
 
-def _retry_one(work: Work, dead_id: str) -> int:
-    """Try again the dead job about the subject, else the dead letter. Raises NotFound where there is neither."""
-    kinds: tuple[JobKind, ...] = ("conversation", "person")
-    try:
-        subject = UUID(dead_id)
-    except ValueError:
-        kinds = ()
-    for kind in kinds:
-        try:
+def _retry_one(work: Work, failed_id: str) -> int:
+    """Try again the job about the subject, else the dead letter.
+
+    Raises InvalidInput for what is no id, NotFound where there is neither, Conflict while a worker is at the job.
+    """
+    if failed_id.isascii() and failed_id.isdigit():  # of a dead letter in the database; those of SQS look like a job's
+        work.queue.revive(failed_id)
+        return 1
+    subject = _id(failed_id)
+    for kind in _KINDS:
+        with suppress(NotFound):
             retry(work.memory.database, kind, subject)
             return 1
-        except NotFound:
-            continue
     try:
-        work.queue.revive(dead_id)
+        work.queue.revive(failed_id)
     except NotFound:
-        raise NotFound("there is no dead job and no dead letter of this id") from None
+        raise NotFound("there is no job that failed and no dead letter of this id") from None
     return 1
 
 
 def _retry_all(work: Work) -> int:
-    retried = 0
-    for job in list(_all_dead(work.memory)):
-        with suppress(NotFound):  # somebody else was faster
-            retry(work.memory.database, job.kind, job.subject)
+    database = work.memory.database
+    begun_at, retried = database.clock(), 0
+    for job in [*_all(dead_jobs, database), *_all(failed_jobs, database)]:
+        with suppress(NotFound, Conflict):  # somebody else was faster
+            retry(database, job.kind, job.subject)
             retried += 1
     seen: set[str] = set()
-    while letters := [each.id for each in work.queue.dead(limit=LETTERS) if each.id not in seen]:
-        seen.update(letters)
+    while letters := [each for each in work.queue.dead(limit=LETTERS) if each.id not in seen]:
+        seen.update(each.id for each in letters)
         for letter in letters:
+            if letter.dead_at is not None and letter.dead_at > begun_at:
+                continue  # a worker buried it again meanwhile, on SQS under another id
             with suppress(NotFound):
-                work.queue.revive(letter)
+                work.queue.revive(letter.id)
                 retried += 1
     return retried
-
-
-def _letter_as_json(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter: its body holds ids, and where it is a host's, whatever the host sends."""
-    return {
-        "id": letter.id,
-        "body": letter.body,
-        "reason": letter.reason,
-        "receives": letter.receives,
-        "dead_at": None if letter.dead_at is None else letter.dead_at.isoformat(),
-        "raw": letter.raw,
-    }
-
-
-def _list_lines(batches: Sequence[Batch]) -> Iterator[str]:
-    if not batches:
-        yield "There are no batches."
-    for batch in batches:
-        yield title(batch)
-        yield f"  {next(summary(batch))}"
-
-
-def _nothing_lines(there: JobCounts) -> Iterator[str]:
-    yield "Nothing to do: no conversation has ended that is neither remembered nor known already."
-    known = {"on their way": there.on_their_way, "to be tried again": there.to_retry, "dead": there.dead}
-    said = ", ".join(f"{number:,} {name}" for name, number in known.items() if number)
-    if said:
-        yield f"Known already: {said}." + (" See `usermemory jobs dead`." if there.dead else "")
-
-
-def _dead_lines(jobs: Iterable[Job], letters: Sequence[DeadLetter]) -> Iterator[str]:
-    nothing = True
-    for job in jobs:
-        nothing = False
-        tried = f"{visible(job.error or 'unknown')}  {_times(job.attempts, 'attempt')}, {moment(job.updated_at)}"
-        yield f"{click.style(str(job.subject), bold=True)}  {job.kind}  {tried}"
-    for letter in letters:
-        nothing = False
-        when = "" if letter.dead_at is None else f", {moment(letter.dead_at)}"
-        kind = letter.body.get("task_type")
-        said = visible(kind) if isinstance(kind, str) else "no task type"
-        reason = visible(letter.reason or "given up by SQS")
-        received = f"received {_times(letter.receives, 'time')}{when}"
-        yield f"{click.style(letter.id, bold=True)}  message  {said}  {reason}  {received}"
-    if nothing:
-        yield "Nothing was given up."
-
-
-def _times(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"

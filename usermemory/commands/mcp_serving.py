@@ -2,20 +2,16 @@
 
 import logging
 import sys
-from contextlib import suppress
 from typing import Any
 
-import click
 from mcp.server import MCPServer
 
 from mcp_server.app import create_app
-from mcp_server.listening import bound as listening
-from mcp_server.listening import serve_http
 from mcp_server.server import create_server
 from mcp_server.stdio import run_stdio
-from memory_tools.hosts import is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput, NoIdentity
+from usermemory.commands.listening import listen, require_address
 from usermemory.commands.options import bound, default_database
 from usermemory.commands.stopping import end_at_sigterm
 from usermemory.commands.tokens import verifiers_of
@@ -51,11 +47,10 @@ def serve(
         if over_http is None:
             run_stdio(server)
         else:
-            with suppress(KeyboardInterrupt):  # that is how a server is stopped by hand
-                _listen(server, memory, organization, **over_http)
+            _serve_http(server, memory, organization, **over_http)
 
 
-def _listen(
+def _serve_http(
     server: MCPServer[Any],
     memory: Memory,
     organization: str,
@@ -68,8 +63,7 @@ def _listen(
     **tokens: Any,
 ) -> None:
     verifiers = list(verifiers_of(memory, organization, [] if url is None else [url], **tokens))
-    if verifiers and url is None and not is_loopback(host):
-        raise InvalidInput("say at which address clients know this server: add --url https://...")
+    require_address(verifiers, url, host)
     if not path.startswith("/") or path in ("/", "/health"):
         raise InvalidInput(f"a path begins with a slash and is not /health: {path!r} will not do")
     app = create_app(
@@ -83,7 +77,4 @@ def _listen(
         origins=allow_origin,
         path=path,
     )
-    with listening(host, port) as listener:
-        address = f"[{host}]" if ":" in host else host
-        click.echo(f"Listening on http://{address}:{listener.getsockname()[1]}{path}", err=True)
-        serve_http(app, listener)
+    listen(app, host, port, path)

@@ -22,10 +22,22 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         help="The chat model that summarizes.  [default: none, by extraction]",
     )
     @click.option(
-        "--price-in", type=click.FloatRange(min=0), default=0.0, metavar="N", help="What a million tokens in cost."
+        "--price-in",
+        type=click.FloatRange(min=0),
+        metavar="N",
+        envvar="USERMEMORY_PRICE_IN",
+        show_envvar=True,
+        default=0.0,
+        help="What a million tokens in cost.",
     )
     @click.option(
-        "--price-out", type=click.FloatRange(min=0), default=0.0, metavar="N", help="What a million tokens out cost."
+        "--price-out",
+        type=click.FloatRange(min=0),
+        metavar="N",
+        envvar="USERMEMORY_PRICE_OUT",
+        show_envvar=True,
+        default=0.0,
+        help="What a million tokens out cost.",
     )
     @wraps(command)
     def run(model: str | None, price_in: float, price_out: float, **rest: Any) -> None:

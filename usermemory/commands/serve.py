@@ -1,20 +1,17 @@
 """`usermemory serve`: memory over HTTP, for programs in any language, and for MCP clients at /mcp."""
 
 import os
-from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
 import click
 
+from http_api.session import COOKIE
 from memory_tools.buckets import PACE
-from usermemory.commands.durations import Duration
 from usermemory.commands.group import examples
 from usermemory.commands.options import database_option, perhaps_naming_a_person
-from usermemory.commands.tokens import refuse, token_options
-
-SESSION_SECRET = "USERMEMORY_SESSION_SECRET"
-"""The variable with the secret of signed cookies."""
+from usermemory.commands.tokens import SESSION_SECRET, refuse, token_options
+from usermemory.commands.work import dead_letters_option, inactivity_option, queue_option
 
 
 @click.command(
@@ -34,30 +31,17 @@ SESSION_SECRET = "USERMEMORY_SESSION_SECRET"
     show_envvar=True,
     help="postgresql://... of the worker, for what operators ask.  [default: the database itself]",
 )
-@click.option(
-    "--queue",
-    metavar="URL",
-    envvar="USERMEMORY_QUEUE",
-    show_envvar=True,
-    help="`sql`, in the database, or the URL of an SQS queue.  [default: sql]",
-)
-@click.option(
-    "--inactivity",
-    type=Duration(),
-    metavar="TIME",
-    envvar="USERMEMORY_INACTIVITY",
-    show_envvar=True,
-    default=timedelta(hours=2),
-    help="How long a conversation is quiet that counts as ended, such as 90m.  [default: 2h]",
-)
+@queue_option
+@dead_letters_option
+@inactivity_option
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where it listens.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0 takes a free one.  [default: 8000]")
 @token_options
 @click.option(
     "--session-cookie",
     metavar="NAME",
-    default="usermemory_session",
-    help="The cookie that is signed with USERMEMORY_SESSION_SECRET, where that is set.  [default: usermemory_session]",
+    default=COOKIE,
+    help=f"The cookie that is signed with {SESSION_SECRET}, where that is set.  [default: {COOKIE}]",
 )
 @click.option(
     "--pace",

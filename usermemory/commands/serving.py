@@ -4,29 +4,25 @@ import logging
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import click
-
 from http_api.session import SignedCookie
 from mcp_server.app import PATH
-from mcp_server.listening import bound as listening
-from mcp_server.listening import serve_http
-from memory_tools.hosts import is_loopback
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput, NoIdentity, UnsafeRole
 from storage.work.queues import open_queue
 from storage.work.unbound import require_workers_role
+from usermemory.commands.listening import listen, require_address
 from usermemory.commands.options import bound, default_database
 from usermemory.commands.stopping import end_at_sigterm
-from usermemory.commands.tokens import TOKENS, verifiers_of
+from usermemory.commands.tokens import JOB_TOKEN, SESSION_SECRET, TOKENS, verifiers_of
 from usermemory.serve import create_service
 
 NOBODY = (
     "Nobody was named, so there is no memory to serve. Add --user ID (or --phone NUMBER) for one person on this "
-    "machine, or say how people are known: --api-keys, --issuer URL, or a session secret in USERMEMORY_SESSION_SECRET."
+    f"machine, or say how people are known: --api-keys, --issuer URL, or a session secret in {SESSION_SECRET}."
 )
 
 
@@ -39,6 +35,7 @@ def serve(
     database: str | None,
     worker_database: str | None,
     queue: str | None,
+    dead_letters: str | None,
     inactivity: timedelta,
     host: str,
     port: int,
@@ -52,14 +49,14 @@ def serve(
     **tokens: Any,
 ) -> None:
     """Serve until the operator ends it."""
-    secret = os.environ.get("USERMEMORY_SESSION_SECRET")
+    secret = os.environ.get(SESSION_SECRET)
     by_token = any(tokens[name] for name in TOKENS)
     named = user is not None or phone is not None
     if by_token or secret:
         named = False  # whom the shell was set up for is nobody here: each request says who asks
     elif not named:
         raise NoIdentity(NOBODY)
-    job_token = os.environ.get("USERMEMORY_JOB_TOKEN") or None
+    job_token = os.environ.get(JOB_TOKEN) or None
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
     end_at_sigterm()
     with (
@@ -67,12 +64,11 @@ def serve(
         _operators(memory, worker_database) as operators,
     ):
         if job_token and worker_database is None and memory.database.on_postgresql:
-            raise InvalidInput("what USERMEMORY_JOB_TOKEN sets off needs the worker's URL: add --worker-database")
+            raise InvalidInput(f"what {JOB_TOKEN} sets off needs the worker's URL: add --worker-database")
         audience = [] if url is None else [url.rstrip("/"), url.rstrip("/") + PATH]
         verifiers = list(verifiers_of(memory, organization, audience, **tokens))
-        if verifiers and url is None and not is_loopback(host):
-            raise InvalidInput("say at which address clients know this server: add --url https://...")
-        opened = open_queue(queue, operators.database)
+        require_address(verifiers, url, host)
+        opened = open_queue(queue, operators.database, dead_letters=dead_letters)
         try:
             app = create_service(
                 memory,
@@ -92,13 +88,7 @@ def serve(
                 tools=tools,
                 flow=flow,
             )
-            with listening(host, port) as listener:
-                address = f"[{host}]" if ":" in host else host
-                click.echo(
-                    f"Listening on http://{address}:{listener.getsockname()[1]} (/docs says what there is)", err=True
-                )
-                with suppress(KeyboardInterrupt):  # that is how a server is stopped by hand
-                    serve_http(app, listener)
+            listen(app, host, port, " (/docs says what there is)")
         finally:
             opened.close()
 

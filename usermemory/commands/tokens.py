@@ -13,6 +13,12 @@ TOKENS = ("issuer", "jwks_url", "key_file", "organization_claim", "api_keys")
 REACHED = ("url", "allow_host", "allow_origin")
 """Those that say how the server is reached."""
 
+SESSION_SECRET = "USERMEMORY_SESSION_SECRET"
+"""The variable with the secret of signed cookies."""
+
+JOB_TOKEN = "USERMEMORY_JOB_TOKEN"
+"""The variable with the token of those who set work off."""
+
 _OPTIONS = (
     click.option(
         "--url", metavar="URL", help="The address at which clients know the server; tokens have to be for it."

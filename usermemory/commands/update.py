@@ -1,17 +1,19 @@
 """`usermemory update`: learn from a transcript."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
+from graphs.material import Material
+from graphs.summarizer import ModelSummarizer, Summary
 from graphs.update import UpdateResult, update_memory
 from memory_tools.memory import UserMemory
 from memory_tools.operations.document import compare_memory_versions, get_user_memory
 from storage.conversations import NewMessage
 from storage.errors import SummarizerFailed, UserMemoryError, VersionConflict
 from storage.guard import Objection
-from storage.json_types import Json
+from storage.json_types import Document, Json
 from storage.names import check_name
 from storage.outcome import Held, Outcome, Saved, Unchanged
 from usermemory.commands.answers import outcome_lines
@@ -29,6 +31,7 @@ from usermemory.commands.transcript import TRANSCRIPT_LIMIT, read_transcript
         "usermemory update chat.json --user ada --model openai:gpt-5-mini",
         "usermemory update - --user ada --conversation call-17 < call.txt",
         "usermemory update --user ada",
+        "usermemory update --user ada --again --model openai:gpt-5",
     )
 )
 @click.argument("transcript", type=click.File("rb"), required=False)
@@ -37,6 +40,9 @@ from usermemory.commands.transcript import TRANSCRIPT_LIMIT, read_transcript
 )
 @click.option("--conversation", metavar="NAME", help="Your id of the conversation.  [default: the transcript's hash]")
 @click.option("--speaker", metavar="NAME", help="Whose lines are the person's, where the names do not tell.")
+@click.option(
+    "--again", is_flag=True, help="Also learn from what an earlier run failed on, and all that came after it."
+)
 @for_person
 def command(
     person: UserMemory,
@@ -45,6 +51,7 @@ def command(
     model: str | None,
     conversation: str | None,
     speaker: str | None,
+    again: bool,
 ) -> None:
     """Learn from a transcript: what is new becomes the next version.
 
@@ -59,14 +66,34 @@ def command(
         messages, name = read.messages, check_name(conversation or read.name, "conversation")
     elif conversation is not None or speaker is not None:
         raise click.UsageError("--conversation and --speaker are about a TRANSCRIPT.")
-    asked = None if model is None else chat_model(model)
+    summarizer = None if model is None else _Telling(chat_model(model))
+    if again:
+        person.change(lambda stores: stores.cursors.go_back())
     before = ask(get_user_memory, person).get("version", 0)
-    results = _learn(person, messages, name, asked, screen)
+    results = _learn(person, messages, name, summarizer, screen)
     screen.answer(_as_json(person, before, results, name), lambda: _lines(person, results))
 
 
+class _Telling(ModelSummarizer):
+    """A model that summarizes, with why its last answer was of no use: the person's own screen may quote it."""
+
+    failure: SummarizerFailed | None = None
+
+    def summarize(self, document: Document, material: Material) -> Summary:
+        """Return the document that the model wrote, or keep why there is none."""
+        try:
+            return super().summarize(document, material)
+        except SummarizerFailed as failure:
+            self.failure = failure
+            raise
+
+
 def _learn(
-    person: UserMemory, messages: Sequence[NewMessage] | None, conversation: str | None, model: Any, screen: Screen
+    person: UserMemory,
+    messages: Sequence[NewMessage] | None,
+    conversation: str | None,
+    summarizer: _Telling | None,
+    screen: Screen,
 ) -> list[UpdateResult]:
     """Run the loop until nothing is left; a long transcript takes several runs. Raises what a failed run means."""
     results: list[UpdateResult] = []
@@ -76,29 +103,30 @@ def _learn(
                 person,
                 messages=None if results else messages,
                 conversation=conversation,
-                model=model,
+                summarizer=summarizer,
                 on_progress=lambda event: screen.progress(event["stage"]),
             )
         except UserMemoryError:
             raise
         except Exception as error:
-            if model is None:
+            if summarizer is None:
                 raise
             raise SummarizerFailed(f"The model failed ({type(error).__name__}: {error}).") from error
         finally:
             screen.progress(None)
-        _check(result)
+        _check(result, None if summarizer is None else summarizer.failure)
         results.append(result)
     return results
 
 
-def _check(result: UpdateResult) -> None:
+def _check(result: UpdateResult, failure: SummarizerFailed | None) -> None:
     if result.status != "failed":
         return
     if result.error == VersionConflict.code:
         raise VersionConflict("Others kept changing the same places meanwhile. Try again.")
     if result.error == SummarizerFailed.code:
-        raise SummarizerFailed
+        why = failure or SummarizerFailed()
+        raise SummarizerFailed(f"{str(why).rstrip('.')}. What was said is kept; learn from it with --again.")
     raise SummarizerFailed(f"The update failed ({result.error}). What was said is kept; try again.")
 
 

@@ -9,19 +9,24 @@ from typing import Any
 
 import click
 
+from graphs.work.companion import Companion
+from graphs.work.host_task import Handler
 from graphs.work.prices import Prices
 from graphs.work.schedule import CONVERSATIONS_EVERY, DAILY_AT, Schedule
-from graphs.work.worker import CONCURRENCY, GRACE, VISIBILITY, WAIT, Companion, Handler, Worker
+from graphs.work.worker import CONCURRENCY, GRACE, VISIBILITY, Worker
 from memory_tools.relay import Relay, open_relay
 from storage.errors import InvalidInput
 from storage.identity import DEFAULT_ORGANIZATION
 from storage.work.job_counts import JobCounts, count_jobs
-from storage.work.jobs import ATTEMPTS
+from storage.work.leases import ATTEMPTS
 from usermemory.commands.durations import Duration
+from usermemory.commands.events import waiting_events
 from usermemory.commands.failure import REFUSED
 from usermemory.commands.group import examples
 from usermemory.commands.handler import handler_option
+from usermemory.commands.hosts import host_option
 from usermemory.commands.models import model_options
+from usermemory.commands.patience import patience_option
 from usermemory.commands.stopping import until_signalled
 from usermemory.commands.work import Work, on_work
 
@@ -53,6 +58,7 @@ class TimeOfDay(click.ParamType[time]):
     )
 )
 @on_work
+@host_option
 @model_options
 @click.option(
     "--concurrency",
@@ -73,6 +79,7 @@ class TimeOfDay(click.ParamType[time]):
     default=ATTEMPTS,
     help=f"How often one thing is tried before it is dead.  [default: {ATTEMPTS}]",
 )
+@patience_option
 @click.option(
     "--grace",
     type=Duration(),
@@ -132,6 +139,7 @@ def command(
     concurrency: int,
     visibility: timedelta,
     attempts: int,
+    patience: timedelta,
     grace: timedelta,
     daily_at: time,
     no_daily: bool,
@@ -149,8 +157,8 @@ def command(
     workers may run at once. SIGTERM or Ctrl-C lets it finish what it has begun; a second one ends it at once. On
     PostgreSQL it takes the worker's URL.
 
-    With --once it prints what became of the jobs meanwhile, and ends with exit code 1 where some failed, whether or not
-    they will be tried again.
+    With --once it prints what became of the jobs meanwhile, and, where changes are published, how many events wait. It
+    ends with exit code 1 where jobs failed, whether or not they will be tried again.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="usermemory: %(message)s")
     relay = open_relay(work.memory.database, publish, webhook_secret)
@@ -167,9 +175,9 @@ def command(
         concurrency=concurrency,
         visibility=visibility.total_seconds(),
         attempts=attempts,
+        patience=patience.total_seconds(),
         inactivity=work.upkeep.inactivity,
         grace=grace.total_seconds(),
-        wait=work.draining_wait if once else WAIT,
         handler=handler,
         schedule=schedule,
         beside=[*([] if relay is None else [relay.run]), *_listening(work, upgrades, organization)],
@@ -188,10 +196,11 @@ def command(
 
 
 def _tell(work: Work, jobs: JobCounts) -> None:
-    """Print what became of the jobs, and end with exit code 1 where some failed."""
+    """Print what became of the jobs and what still waits, and end with exit code 1 where jobs failed."""
     left, failed = work.queue.waiting(), jobs.to_retry + jobs.dead
     said = f"Jobs: {jobs.done:,} done, {failed:,} failed. {left:,} {'message waits' if left == 1 else 'messages wait'}."
-    work.screen.answer({"done": jobs.done, "failed": failed, "waiting": left}, lambda: [said])
+    events, lines = waiting_events(work.memory.database)
+    work.screen.answer({"done": jobs.done, "failed": failed, "waiting": left, **events}, lambda: [said, *lines])
     if failed:
         click.get_current_context().exit(REFUSED)
 

@@ -12,31 +12,26 @@ from graphs.work.schedule import Duty, Schedule, last_due
 from memory_tools.upkeep import Upkeep
 from storage.errors import DatabaseUnavailable, InvalidInput
 from storage.work.batches import Batch, list_batches
+from storage.work.job_store import Lease
 from storage.work.jobs import fail
-from storage.work.leases import Lease, lease
-from tests.graphs.workers import QUIET, Workplace, conversation_id
+from storage.work.leases import lease
+from tests.clock import Seconds
+from tests.graphs.workers import QUIET, Workplace
 
 NINE = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 """What the clock of a test says when it begins."""
 
-
-class Timer:
-    """Seconds that only pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+SECONDS = 30
+"""Nothing here takes so long: who waits longer has met a fault."""
 
 
 @pytest.fixture
-def timer() -> Timer:
-    return Timer()
+def timer() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def keep(works: Workplace, timer: Timer) -> Callable[..., Schedule]:
+def keep(works: Workplace, timer: Seconds) -> Callable[..., Schedule]:
     """A schedule with the clock of the test."""
 
     def make(**options: object) -> Schedule:
@@ -66,7 +61,7 @@ def test_a_job_was_last_due_today_or_yesterday(now: str, at: time, due: str) -> 
     assert last_due(moment.astimezone(ZoneInfo("Asia/Tokyo")), at) == last_due(moment, at)
 
 
-def test_the_daily_job_comes_once_a_day(works: Workplace, keep: Callable[..., Schedule], timer: Timer) -> None:
+def test_the_daily_job_comes_once_a_day(works: Workplace, keep: Callable[..., Schedule], timer: Seconds) -> None:
     schedule = keep(daily_at=time(10))
     works.say("ada", "I drink tea.")
     for hours in range(49):
@@ -111,7 +106,7 @@ def test_three_workers_begin_the_daily_job_once(works: Workplace, keep: Callable
 
 
 def test_conversations_are_looked_for_once_in_each_period(
-    works: Workplace, keep: Callable[..., Schedule], timer: Timer
+    works: Workplace, keep: Callable[..., Schedule], timer: Seconds
 ) -> None:
     schedules = [keep(conversations_every=timedelta(minutes=10)) for _ in range(2)]
 
@@ -133,7 +128,7 @@ def test_conversations_are_looked_for_once_in_each_period(
 
 
 def test_what_failed_is_sent_again_when_its_time_has_come(
-    works: Workplace, keep: Callable[..., Schedule], timer: Timer
+    works: Workplace, keep: Callable[..., Schedule], timer: Seconds
 ) -> None:
     [ada] = works.ended("ada")
     taken = lease(works.memory.database, "conversation", ada, seconds=60)
@@ -152,7 +147,7 @@ def test_what_failed_is_sent_again_when_its_time_has_come(
 
 
 def test_a_duty_that_fails_is_tried_again_later_and_keeps_no_other(
-    keep: Callable[..., Schedule], timer: Timer, caplog: pytest.LogCaptureFixture
+    keep: Callable[..., Schedule], timer: Seconds, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[str] = []
 
@@ -170,7 +165,7 @@ def test_a_duty_that_fails_is_tried_again_later_and_keeps_no_other(
 
 
 def test_a_due_time_that_could_not_be_claimed_is_claimed_later(
-    works: Workplace, keep: Callable[..., Schedule], timer: Timer, monkeypatch: pytest.MonkeyPatch
+    works: Workplace, keep: Callable[..., Schedule], timer: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = keep(daily_at=time(3))
     with monkeypatch.context() as broken:
@@ -198,7 +193,15 @@ def test_a_schedule_wants_a_time_without_zone_and_a_period_above_zero(keep: Call
         keep(conversations_every=timedelta())
 
 
-def test_it_runs_until_it_is_told_to_stop(works: Workplace, keep: Callable[..., Schedule]) -> None:
-    until = threading.Event()
-    keep(duties=[Duty("stopping", 1, until.set)]).run(until)
-    assert conversation_id(works.say("ada", "Hello."))
+def test_it_runs_until_it_is_told_to_stop(keep: Callable[..., Schedule]) -> None:
+    until, done = threading.Event(), []
+
+    def stop() -> None:
+        done.append("stopped")
+        until.set()
+
+    running = threading.Thread(target=keep(duties=[Duty("stopping", 1, stop)]).run, args=(until,), daemon=True)
+    running.start()
+    running.join(SECONDS)
+    assert not running.is_alive()
+    assert done == ["stopped"]

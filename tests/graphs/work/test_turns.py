@@ -69,7 +69,7 @@ class Gate:
 def test_a_delivery_is_ended_once_when_all_of_it_is_done(turns_of: Callable[[int], Turns], ended: Ended) -> None:
     turns = turns_of(2)
     done: list[int] = []
-    turns.take(delivery("a"), [lambda n=n: done.append(n) or True for n in range(20)])  # type: ignore[misc]
+    turns.take(delivery("a"), [lambda n=n: done.append(n) or True for n in range(20)])  # type: ignore[func-returns-value,misc]
     assert turns.idle(SECONDS)
     assert sorted(done) == list(range(20))
     assert ended.all == [("a", True)]
@@ -82,18 +82,18 @@ def test_one_thing_that_was_not_handled_is_enough(turns_of: Callable[[int], Turn
     assert ended.all == [("a", False)]
 
 
-def test_a_thing_that_breaks_its_thread_counts_as_not_handled(
-    turns_of: Callable[[int], Turns], ended: Ended, monkeypatch: pytest.MonkeyPatch
+def test_after_a_thing_that_would_end_its_thread_the_thread_goes_on(
+    turns_of: Callable[[int], Turns], ended: Ended
 ) -> None:
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-
-    def breaks() -> bool:
+    def exits() -> bool:
         raise SystemExit
 
     turns = turns_of(1)
-    turns.take(delivery("a"), [breaks])
+    for name in ("first", "second"):
+        turns.take(delivery(name), [exits])
+    turns.take(delivery("third"), [lambda: True])
     assert turns.idle(SECONDS)
-    assert ended.all == [("a", False)]
+    assert ended.all == [("first", False), ("second", False), ("third", True)]
 
 
 def test_no_more_than_the_concurrency_runs_at_once(turns_of: Callable[[int], Turns]) -> None:

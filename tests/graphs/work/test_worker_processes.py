@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,19 @@ from memory_tools.upkeep import Upkeep
 from storage.conversations import NewMessage
 from storage.database import Database
 from storage.json_types import Document
+from storage.transaction import utc_now
 from storage.work.batches import get_batch
-from storage.work.jobs import Lease, get_job, lease
+from storage.work.job_store import Lease
+from storage.work.jobs import get_job
+from storage.work.leases import lease
 from storage.work.queue import Queue
 from storage.work.queues import open_queue
+from tests.clock import Ahead
+from tests.graphs.slow_worker import VISIBILITY
 from tests.graphs.workers import RECAP, conversation_id
 from tests.mcp_server.wire import ROOT, environment
-from tests.queues import SqsServer, running_sqs
+from tests.memory_tools.events import eventually
+from tests.queues import SqsServer
 
 SECONDS = 60
 """Nothing here takes so long: who waits longer has met a fault."""
@@ -34,22 +41,6 @@ PLACES = pytest.mark.parametrize(
     indirect=True,
 )
 """Databases with queues; a process takes long to start."""
-
-
-class Later:
-    """The time, as much later as the test says: leases and messages of others expire without waiting."""
-
-    def __init__(self) -> None:
-        self.by = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.by
-
-
-@pytest.fixture(scope="module")
-def sqs() -> Iterator[SqsServer]:
-    with running_sqs() as server:
-        yield server
 
 
 @pytest.fixture
@@ -94,14 +85,22 @@ def queue_of(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def later() -> Later:
-    return Later()
+def clock(queue_of: tuple[str, ...], request: pytest.FixtureRequest) -> Iterator[Ahead]:
+    """The clock of the next worker, and of SQS: leases and messages of a killed one expire without waiting."""
+    ahead = Ahead()
+    if queue_of == ("sql",):
+        yield ahead
+        return
+    server: SqsServer = request.getfixturevalue("sqs")
+    server.clock = ahead
+    yield ahead
+    server.clock = utc_now
 
 
 @pytest.fixture
-def memory(database: Database, workers_url: str, later: Later) -> Iterator[Memory]:
+def memory(database: Database, workers_url: str, clock: Ahead) -> Iterator[Memory]:
     """The memory as the next worker opens it."""
-    with Memory.open(workers_url, clock=later) as opened:
+    with Memory.open(workers_url, clock=clock) as opened:
         yield opened
 
 
@@ -121,6 +120,15 @@ def ada(database: Database) -> UserMemory:
     return person
 
 
+def work_off(queue: Queue, worker: Worker, clock: Ahead) -> None:
+    """Let the worker do what there is, until nothing waits any more. Whoever held something has died."""
+    deadline = time.monotonic() + SECONDS
+    while queue.waiting():
+        assert time.monotonic() < deadline, "there is something in the queue that nobody gets"
+        clock.move(2 * VISIBILITY)  # each time: what a dead process had just asked for, SQS may still have given it
+        worker.drain()
+
+
 def remembered(person: UserMemory) -> Document:
     with person.read() as stores:
         return stores.conversation_memories.get("call-1").data
@@ -128,7 +136,7 @@ def remembered(person: UserMemory) -> Document:
 
 @PLACES
 def test_what_a_killed_worker_was_busy_with_is_done_once_by_the_next(
-    memory: Memory, queue: Queue, ada: UserMemory, later: Later, workers_url: str, queue_of: tuple[str, ...]
+    memory: Memory, queue: Queue, ada: UserMemory, clock: Ahead, workers_url: str, queue_of: tuple[str, ...]
 ) -> None:
     upkeep = Upkeep(memory, queue)
     batch = upkeep.conversations_ended()
@@ -137,11 +145,8 @@ def test_what_a_killed_worker_was_busy_with_is_done_once_by_the_next(
         asked(process)
         process.kill()
         process.wait(SECONDS)
-    later.by = timedelta(minutes=1)
     model = ScriptedChatModel.of(RECAP)
-    worker = Worker(memory, queue, model=model, wait=0.2)
-    while queue.waiting():
-        worker.drain()
+    work_off(queue, Worker(memory, queue, model=model, wait=0.2), clock)
     done = get_batch(memory.database, batch.id)
     assert (done.total, done.updated, done.waiting, model.left) == (1, 1, 0, 0)
     assert remembered(ada) == RECAP
@@ -152,7 +157,7 @@ def test_what_a_killed_worker_was_busy_with_is_done_once_by_the_next(
 
 @PLACES
 def test_whoever_kills_each_worker_does_not_do_so_for_ever(
-    memory: Memory, queue: Queue, ada: UserMemory, later: Later
+    memory: Memory, queue: Queue, ada: UserMemory, clock: Ahead
 ) -> None:
     upkeep = Upkeep(memory, queue)
     batch = upkeep.conversations_ended()
@@ -160,13 +165,18 @@ def test_whoever_kills_each_worker_does_not_do_so_for_ever(
     about = conversation_id(ada)
     for _ in range(2):  # as a worker leaves it that is killed
         assert isinstance(lease(memory.database, "conversation", about, seconds=60), Lease)
-        later.by += timedelta(minutes=2)
-    worker = Worker(memory, queue, model=ScriptedChatModel.of(), attempts=2, wait=0.2)
-    while queue.waiting():
-        worker.drain()
+        clock.move(120)
+    work_off(queue, Worker(memory, queue, model=ScriptedChatModel.of(), attempts=2, wait=0.2), clock)
     job = get_job(memory.database, "conversation", about)
     assert (job.state, job.error) == ("dead", "abandoned")
     assert get_batch(memory.database, batch.id).failed == 1
+
+
+def leased_until(memory: Memory, person: UserMemory) -> datetime:
+    """Return until when somebody holds the job about the person's conversation."""
+    until = get_job(memory.database, "conversation", conversation_id(person)).leased_until
+    assert until is not None
+    return until
 
 
 @PLACES
@@ -178,13 +188,14 @@ def test_a_worker_that_is_slow_but_lives_keeps_what_it_has(
     with slow_worker(workers_url, *queue_of) as process:
         asked(process)
         other = Worker(memory, queue, model=ScriptedChatModel.of(), wait=1.0)
-        before = datetime.now(UTC)
-        while datetime.now(UTC) - before < timedelta(seconds=3):  # its visibility is 2 seconds
+        first = leased_until(memory, ada)
+        while datetime.now(UTC) <= first:
             other.drain()
+        assert queue.receive() == []
+        assert leased_until(memory, ada) > first
         assert process.stdin is not None
         process.stdin.write("go on\n")
         process.stdin.flush()
-        while queue.waiting():
-            other.drain()
+        eventually(lambda: not queue.waiting())
     assert get_batch(memory.database, batch.id).updated == 1
     assert remembered(ada) == {"summary": "Made by a slow model."}

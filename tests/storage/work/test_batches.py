@@ -25,25 +25,27 @@ from storage.work.batches import (
     unsent,
     waiting_subjects,
 )
-from storage.work.eligible import Found
-from storage.work.jobs import Lease, Outcome, fail, get_job, lease
+from storage.work.eligible import Subject
+from storage.work.job_store import Lease, Outcome
+from storage.work.jobs import fail, get_job
+from storage.work.leases import lease
 from storage.work.opening import open_batch
 from tests.clock import Clock
 from tests.contents import Contents
 
 
-def people(database: Database, count: int) -> list[Found]:
+def people(database: Database, count: int) -> list[Subject]:
     met = [resolve(database, Identity.of(user=f"person-{number}")).owner for number in range(count)]
-    return [Found(each, each, "default") for each in met]
+    return [Subject(each, each, "default") for each in met]
 
 
-def opened(database: Database, subjects: Sequence[Found], **more: Any) -> Batch:
+def opened(database: Database, subjects: Sequence[Subject], **more: Any) -> Batch:
     batch = open_batch(database, "daily", subjects, **more)
     assert batch is not None
     return batch
 
 
-def begin(database: Database, person: Found) -> Lease:
+def begin(database: Database, person: Subject) -> Lease:
     held = lease(database, "person", person.id, seconds=60)
     assert isinstance(held, Lease)
     return held
@@ -201,7 +203,7 @@ def test_of_many_who_take_the_same_jobs_each_job_counts_once(clocked_worker: Dat
 
 def test_a_conversation_that_another_batch_took_meanwhile_stays_there(clocked_worker: Database, clock: Clock) -> None:
     [person] = people(clocked_worker, 1)
-    conversation = Found(uuid4(), person.id, "default")
+    conversation = Subject(uuid4(), person.id, "default")
     found_at = clock.now
     clock.move(1)
     first = open_batch(clocked_worker, "conversations", [conversation], found_at=found_at)
@@ -214,7 +216,7 @@ def test_a_conversation_that_another_batch_took_meanwhile_stays_there(clocked_wo
 
 def test_more_jobs_than_one_statement_names_are_opened_together(clocked_worker: Database) -> None:
     [person] = people(clocked_worker, 1)
-    many = [Found(uuid4(), person.id, "default") for _ in range(2_345)]
+    many = [Subject(uuid4(), person.id, "default") for _ in range(2_345)]
     batch = open_batch(clocked_worker, "conversations", many)
     assert batch is not None
     assert batch.total == 2_345
@@ -230,7 +232,7 @@ def test_what_cannot_be_sent_is_not_opened(clocked_worker: Database, contents: C
     first = opened(clocked_worker, everybody)
     before = contents()
 
-    def refuse(connection: sa.Connection, subjects: Sequence[Found]) -> None:
+    def refuse(connection: sa.Connection, subjects: Sequence[Subject]) -> None:
         assert len(subjects) == 2
         raise NotFound
 
@@ -322,4 +324,4 @@ def test_there_is_no_other_batch(clocked_worker: Database) -> None:
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role
 def test_the_application_opens_none(clocked: Database, ada: UUID) -> None:
     with pytest.raises(UnsafeRole):
-        open_batch(clocked, "daily", [Found(ada, ada, "default")])
+        open_batch(clocked, "daily", [Subject(ada, ada, "default")])

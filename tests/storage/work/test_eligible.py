@@ -13,8 +13,18 @@ from storage.errors import UnsafeRole
 from storage.identity import Identity
 from storage.provenance import by_user
 from storage.tables import owners
-from storage.work.eligible import LEFT_ALONE, ON_ITS_WAY, Found, active_people, conversation_found, ended_conversations
-from storage.work.jobs import Lease, NotEligible, extend, fail, lease, retry
+from storage.work.eligible import (
+    LEFT_ALONE,
+    ON_ITS_WAY,
+    SEEN_LATE,
+    Subject,
+    active_people,
+    ended_conversations,
+    whose_conversation,
+)
+from storage.work.job_store import Lease
+from storage.work.jobs import fail, retry
+from storage.work.leases import NotEligible, extend, lease
 from storage.work.opening import open_batch
 from tests.clock import Clock
 
@@ -28,12 +38,12 @@ def talk(database: Database, owner: UUID, name: str = "call-1") -> UUID:
         return next(each.id for each in stores.conversations.all().entries if each.name == name)
 
 
-def ended(database: Database, organization: str | None = None, limit: int | None = None) -> list[UUID]:
-    found = ended_conversations(database, inactive_for=TWO_HOURS, organization=organization, limit=limit)
+def ended(database: Database, organization: str | None = None) -> list[UUID]:
+    found = ended_conversations(database, inactive_for=TWO_HOURS, organization=organization)
     return [each.id for each in found]
 
 
-def ids(found: Iterable[Found]) -> set[UUID]:
+def ids(found: Iterable[Subject]) -> set[UUID]:
     return {each.id for each in found}
 
 
@@ -51,7 +61,7 @@ def test_a_conversation_is_eligible_once_nothing_was_said_for_so_long(
     assert ended(clocked_worker) == []
     clock.move(1)
     assert ended(clocked_worker) == [conversation]
-    assert ended_conversations(clocked_worker, inactive_for=TWO_HOURS) == [Found(conversation, ada, "default")]
+    assert ended_conversations(clocked_worker, inactive_for=TWO_HOURS) == [Subject(conversation, ada, "default")]
     talk(clocked_worker, ada)
     assert ended(clocked_worker) == []
 
@@ -86,7 +96,6 @@ def test_the_oldest_come_first_of_one_organization_or_of_all(
         clock.move(1)
     clock.move(7_200)
     assert ended(clocked_worker) == wanted
-    assert ended(clocked_worker, limit=2) == wanted[:2]
     assert ended(clocked_worker, "other") == wanted[2:3]
     assert ended(clocked_worker, "default") == [wanted[0], wanted[1], wanted[3]]
     assert ended(clocked_worker, "nobody's") == []
@@ -197,7 +206,7 @@ def test_in_a_merged_branch_nothing_is_eligible(
     clock.move(7_200)
     merge(administrator, bob, ada)
     assert ended(clocked_worker) == []
-    assert conversation_found(clocked_worker, conversation) == Found(conversation, ada, "default")
+    assert whose_conversation(clocked_worker, conversation) == Subject(conversation, ada, "default")
 
 
 def test_people_are_active_by_what_was_said_by_items_or_because_the_host_said_so(
@@ -206,9 +215,8 @@ def test_people_are_active_by_what_was_said_by_items_or_because_the_host_said_so
     since = clock.now - timedelta(hours=24)
     assert active_people(clocked_worker, since=since) == []
     talk(clocked_worker, ada)
-    assert active_people(clocked_worker, since=since) == [Found(ada, ada, "default")]
-    assert active_people(clocked_worker, since=clock.now) == [Found(ada, ada, "default")]
-    assert active_people(clocked_worker, since=clock.now + timedelta(seconds=1)) == []
+    assert active_people(clocked_worker, since=since) == [Subject(ada, ada, "default")]
+    assert active_people(clocked_worker, since=clock.now) == [Subject(ada, ada, "default")]
     with clocked_worker.begin(bob) as stores:
         stores.items.set("prefs", "tone", "warm")
     assert ids(active_people(clocked_worker, since=since)) == {ada, bob}
@@ -217,7 +225,15 @@ def test_people_are_active_by_what_was_said_by_items_or_because_the_host_said_so
         said_so = sa.update(owners).where(owners.c.id == eve).values(last_active_at=clock.now)
         connection.execute(said_so)
     assert ids(active_people(clocked_worker, since=since)) == {ada, bob, eve}
-    assert active_people(clocked_worker, since=since, organization="other") == [Found(eve, eve, "other")]
+    assert active_people(clocked_worker, since=since, organization="other") == [Subject(eve, eve, "other")]
+
+
+def test_a_message_that_could_not_be_seen_at_once_falls_between_no_two_looks(
+    clocked_worker: Database, ada: UUID, clock: Clock
+) -> None:
+    talk(clocked_worker, ada)
+    assert active_people(clocked_worker, since=clock.now + SEEN_LATE) == [Subject(ada, ada, "default")]
+    assert active_people(clocked_worker, since=clock.now + SEEN_LATE + timedelta(seconds=1)) == []
 
 
 def test_a_merged_person_is_active_as_the_other(
@@ -226,7 +242,7 @@ def test_a_merged_person_is_active_as_the_other(
     for owner in (ada, bob):
         talk(clocked_worker, owner)
     merge(administrator, bob, ada)
-    assert active_people(clocked_worker, since=clock.now) == [Found(ada, ada, "default")]
+    assert active_people(clocked_worker, since=clock.now) == [Subject(ada, ada, "default")]
 
 
 def test_whoever_is_erased_is_found_no_more(clocked_worker: Database, ada: UUID, clock: Clock) -> None:
@@ -235,8 +251,8 @@ def test_whoever_is_erased_is_found_no_more(clocked_worker: Database, ada: UUID,
     erase(clocked_worker, ada)
     assert ended(clocked_worker) == []
     assert active_people(clocked_worker, since=clock.now - timedelta(hours=24)) == []
-    assert conversation_found(clocked_worker, conversation) is None
-    assert conversation_found(clocked_worker, uuid4()) is None
+    assert whose_conversation(clocked_worker, conversation) is None
+    assert whose_conversation(clocked_worker, uuid4()) is None
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role

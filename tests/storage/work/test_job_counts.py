@@ -6,14 +6,16 @@ import pytest
 
 from memory_tools.memory import Memory
 from storage.database import Database
-from storage.work.eligible import Found, active_people
+from storage.work.eligible import Subject, active_people
 from storage.work.job_counts import JobCounts, count_jobs, is_untouched
-from storage.work.jobs import Lease, fail, lease
+from storage.work.job_store import Lease
+from storage.work.jobs import fail
+from storage.work.leases import lease
 from storage.work.opening import open_batch
 
 
 @pytest.fixture
-def people(database: Database, operators_database: Database) -> list[Found]:
+def people(database: Database, operators_database: Database) -> list[Subject]:
     """Ada of acme and bob of zeta, who were active."""
     for user, organization in (("ada", "acme"), ("bob", "zeta")):
         Memory(database).of(user=user, organization=organization).items.set("prefs", "tone", "warm")
@@ -21,7 +23,7 @@ def people(database: Database, operators_database: Database) -> list[Found]:
     return sorted(found, key=lambda each: each.organization)
 
 
-def test_each_job_counts_once(operators_database: Database, people: list[Found]) -> None:
+def test_each_job_counts_once(operators_database: Database, people: list[Subject]) -> None:
     began = operators_database.clock()
     batch = open_batch(operators_database, "daily", people)
     assert batch is not None

@@ -16,26 +16,22 @@ from storage.identity import Identity
 from storage.provenance import TokenUsage, by_user
 from storage.tables import owners
 from storage.work.batches import Batch, get_batch
-from storage.work.eligible import ON_ITS_WAY, Found
+from storage.work.eligible import ON_ITS_WAY, Subject
+from storage.work.job_store import Lease, LeaseLost
 from storage.work.jobs import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     SHORTEST_SHARE,
-    Busy,
     Due,
-    Lease,
-    LeaseLost,
-    NotEligible,
     dead_jobs,
     due_retries,
-    extend,
     fail,
     get_job,
-    lease,
     pause,
     put_back,
     retry,
 )
+from storage.work.leases import Busy, NotEligible, extend, lease
 from storage.work.opening import open_batch
 from tests.clock import Clock
 
@@ -43,14 +39,14 @@ WEEK = 604_800
 
 
 @pytest.fixture
-def person(clocked_worker: Database, ada: UUID) -> Found:
+def person(clocked_worker: Database, ada: UUID) -> Subject:
     """Somebody with a waiting job."""
-    found = Found(ada, ada, "default")
+    found = Subject(ada, ada, "default")
     batch_of(clocked_worker, found)
     return found
 
 
-def batch_of(database: Database, *subjects: Found) -> Batch:
+def batch_of(database: Database, *subjects: Subject) -> Batch:
     batch = open_batch(database, "daily", subjects)
     assert batch is not None
     return batch
@@ -81,7 +77,7 @@ def remember(database: Database, held: Lease) -> None:
         stores.jobs.finish(held, "updated", TokenUsage(10, 1))
 
 
-def test_a_job_belongs_to_whoever_leases_it_first(clocked_worker: Database, person: Found, clock: Clock) -> None:
+def test_a_job_belongs_to_whoever_leases_it_first(clocked_worker: Database, person: Subject, clock: Clock) -> None:
     held = begin(clocked_worker, person.id)
     assert (held.owner, held.organization, held.attempts) == (person.id, "default", 0)
     assert lease(clocked_worker, "person", person.id, seconds=60) == Busy(clock.now + timedelta(seconds=60))
@@ -95,7 +91,7 @@ def test_a_job_belongs_to_whoever_leases_it_first(clocked_worker: Database, pers
 def test_of_eight_who_lease_the_same_jobs_one_gets_each(clocked_worker: Database) -> None:
     everybody = [resolve(clocked_worker, Identity.of(user=f"person-{number}")).owner for number in range(12)]
     for one in everybody[:6]:  # the others have no job yet
-        batch_of(clocked_worker, Found(one, one, "default"))
+        batch_of(clocked_worker, Subject(one, one, "default"))
     together = Barrier(8)
 
     def take_all(number: int) -> list[UUID]:
@@ -111,7 +107,7 @@ def test_of_eight_who_lease_the_same_jobs_one_gets_each(clocked_worker: Database
 def test_of_eight_workers_each_effect_is_kept_once(clocked_worker: Database, ada: UUID, clock: Clock) -> None:
     conversations = [talk(clocked_worker, ada, f"call-{number}") for number in range(6)]
     clock.move(7_200)
-    batch = open_batch(clocked_worker, "conversations", [Found(each, ada, "default") for each in conversations])
+    batch = open_batch(clocked_worker, "conversations", [Subject(each, ada, "default") for each in conversations])
     assert batch is not None
     together = Barrier(8)
 
@@ -139,7 +135,7 @@ def test_an_effect_is_kept_with_the_end_of_its_job_or_not_at_all(
 ) -> None:
     conversation = talk(clocked_worker, ada)
     clock.move(7_200)
-    batch = open_batch(clocked_worker, "conversations", [Found(conversation, ada, "default")])
+    batch = open_batch(clocked_worker, "conversations", [Subject(conversation, ada, "default")])
     assert batch is not None
     held = begin_conversation(clocked_worker, conversation)
 
@@ -178,7 +174,7 @@ def test_what_was_done_under_a_lost_lease_is_not_kept(clocked_worker: Database, 
 
 
 def test_a_lease_that_ran_out_is_the_holders_until_another_takes_it(
-    clocked_worker: Database, person: Found, clock: Clock
+    clocked_worker: Database, person: Subject, clock: Clock
 ) -> None:
     held = begin(clocked_worker, person.id)
     clock.move(3_600)
@@ -189,14 +185,14 @@ def test_a_lease_that_ran_out_is_the_holders_until_another_takes_it(
         stores.jobs.finish(held, "updated")
 
 
-def test_a_job_of_another_person_cannot_be_ended(clocked_worker: Database, person: Found, bob: UUID) -> None:
+def test_a_job_of_another_person_cannot_be_ended(clocked_worker: Database, person: Subject, bob: UUID) -> None:
     held = begin(clocked_worker, person.id)
     with pytest.raises(LeaseLost), clocked_worker.begin(bob) as stores:
         stores.jobs.finish(held, "updated")
     assert get_job(clocked_worker, "person", person.id).state == "waiting"
 
 
-def test_a_heartbeat_keeps_the_others_out(clocked_worker: Database, person: Found, clock: Clock) -> None:
+def test_a_heartbeat_keeps_the_others_out(clocked_worker: Database, person: Subject, clock: Clock) -> None:
     held = begin(clocked_worker, person.id)
     for _ in range(5):
         clock.move(50)
@@ -205,7 +201,7 @@ def test_a_heartbeat_keeps_the_others_out(clocked_worker: Database, person: Foun
     assert due_retries(clocked_worker) == []
 
 
-def test_what_is_given_back_was_not_tried(clocked_worker: Database, person: Found) -> None:
+def test_what_is_given_back_was_not_tried(clocked_worker: Database, person: Subject) -> None:
     held = begin(clocked_worker, person.id)
     assert extend(clocked_worker, held, 0)
     assert not extend(clocked_worker, held, 60)
@@ -214,7 +210,7 @@ def test_what_is_given_back_was_not_tried(clocked_worker: Database, person: Foun
 
 
 def test_what_fails_waits_longer_each_time_and_is_dead_in_the_end(
-    clocked_worker: Database, person: Found, clock: Clock
+    clocked_worker: Database, person: Subject, clock: Clock
 ) -> None:
     batch = get_job(clocked_worker, "person", person.id).batch
     assert batch is not None
@@ -248,7 +244,7 @@ def test_no_pause_is_longer_than_the_longest() -> None:
     assert pause(1) <= FIRST_PAUSE
 
 
-def test_whoever_kills_each_worker_is_dead_in_the_end(clocked_worker: Database, person: Found, clock: Clock) -> None:
+def test_whoever_kills_each_worker_is_dead_in_the_end(clocked_worker: Database, person: Subject, clock: Clock) -> None:
     batch = get_job(clocked_worker, "person", person.id).batch
     assert batch is not None
     for attempts in range(3):
@@ -265,7 +261,7 @@ def test_whoever_kills_each_worker_is_dead_in_the_end(clocked_worker: Database, 
 
 
 @pytest.mark.parametrize("error", ["my secret", "", "Timed out: my secret", "x" * 65, "7", "a\n"])
-def test_no_message_is_kept_as_an_error(clocked_worker: Database, person: Found, error: str) -> None:
+def test_no_message_is_kept_as_an_error(clocked_worker: Database, person: Subject, error: str) -> None:
     job = fail(clocked_worker, begin(clocked_worker, person.id), error)
     assert job is not None
     assert job.error == "unexpected"
@@ -274,7 +270,7 @@ def test_no_message_is_kept_as_an_error(clocked_worker: Database, person: Found,
 def test_the_dead_are_listed_and_tried_again_by_an_operator(
     clocked_worker: Database, ada: UUID, bob: UUID, clock: Clock
 ) -> None:
-    both = [Found(each, each, "default") for each in sorted((ada, bob))]
+    both = [Subject(each, each, "default") for each in sorted((ada, bob))]
     batch = batch_of(clocked_worker, *both)
     for each in both:
         fail(clocked_worker, begin(clocked_worker, each.id), "timed_out", attempts=1)
@@ -302,7 +298,7 @@ def test_the_dead_are_listed_and_tried_again_by_an_operator(
 
 def test_each_due_job_is_told_to_one_who_asks(clocked_worker: Database, clock: Clock) -> None:
     everybody = [resolve(clocked_worker, Identity.of(user=f"person-{number}")).owner for number in range(30)]
-    batch_of(clocked_worker, *[Found(each, each, "default") for each in everybody])
+    batch_of(clocked_worker, *[Subject(each, each, "default") for each in everybody])
     for each in everybody:
         fail(clocked_worker, begin(clocked_worker, each), "timed_out")
     clock.move(60)
@@ -320,7 +316,7 @@ def test_each_due_job_is_told_to_one_who_asks(clocked_worker: Database, clock: C
 
 
 def test_what_was_claimed_and_never_came_is_due_again_later(
-    clocked_worker: Database, person: Found, clock: Clock
+    clocked_worker: Database, person: Subject, clock: Clock
 ) -> None:
     fail(clocked_worker, begin(clocked_worker, person.id), "timed_out")
     clock.move(60)
@@ -339,7 +335,7 @@ def test_what_was_claimed_and_never_came_is_due_again_later(
         stores.jobs.finish(held, "updated")
 
 
-def test_what_cannot_be_sent_stays_due(clocked_worker: Database, person: Found, clock: Clock) -> None:
+def test_what_cannot_be_sent_stays_due(clocked_worker: Database, person: Subject, clock: Clock) -> None:
     fail(clocked_worker, begin(clocked_worker, person.id), "timed_out")
     clock.move(60)
 
@@ -358,7 +354,7 @@ def test_a_conversation_that_is_not_eligible_any_more_is_skipped(
 ) -> None:
     conversation = talk(clocked_worker, ada)
     clock.move(7_200)
-    batch = open_batch(clocked_worker, "conversations", [Found(conversation, ada, "default")])
+    batch = open_batch(clocked_worker, "conversations", [Subject(conversation, ada, "default")])
     assert batch is not None
     talk(clocked_worker, ada)
     assert lease(clocked_worker, "conversation", conversation, seconds=60) == NotEligible("not_ended")
@@ -398,7 +394,7 @@ def test_of_nobody_there_is_nothing_to_do(
     clock.move(7_200)
     for kind in ("conversation", "person"):
         assert lease(clocked_worker, kind, uuid4(), seconds=60) == NotEligible("gone")
-    batch = batch_of(clocked_worker, Found(bob, bob, "default"))
+    batch = batch_of(clocked_worker, Subject(bob, bob, "default"))
     with administrator.begin() as connection:
         closed = {"survivor_id": ada, "merged_into": ada}
         connection.execute(sa.update(owners).where(owners.c.id == bob).values(closed))
@@ -410,7 +406,7 @@ def test_of_nobody_there_is_nothing_to_do(
         get_job(clocked_worker, "person", bob)
 
 
-def test_a_person_erased_while_somebody_works_has_no_job_to_end(clocked_worker: Database, person: Found) -> None:
+def test_a_person_erased_while_somebody_works_has_no_job_to_end(clocked_worker: Database, person: Subject) -> None:
     held = begin(clocked_worker, person.id)
     erase(clocked_worker, person.id)
     assert fail(clocked_worker, held, "erased") is None
@@ -418,7 +414,7 @@ def test_a_person_erased_while_somebody_works_has_no_job_to_end(clocked_worker: 
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # on SQLite there is one role
-def test_the_application_takes_no_jobs(clocked: Database, person: Found) -> None:
+def test_the_application_takes_no_jobs(clocked: Database, person: Subject) -> None:
     asked: list[Callable[[], object]] = [
         lambda: lease(clocked, "person", person.id, seconds=60),
         lambda: due_retries(clocked),

@@ -18,7 +18,7 @@ from storage.work.queue import Delivery, Message
 from storage.work.sql_queue import SqlQueue
 from storage.work.unbound import unbound
 from tests.clock import Clock
-from tests.queues import numbered, numbers
+from tests.queues import PATIENCE, numbered, numbers
 
 
 @pytest.fixture
@@ -227,14 +227,14 @@ def test_who_waits_holds_no_connection(worker_database: Database) -> None:
     with Database.open(str(worker_database.engine.url.render_as_string(False)), _ONE_CONNECTION) as narrow:
         alone = SqlQueue(narrow)
         found: list[Delivery] = []
-        waiting = threading.Thread(target=lambda: found.extend(alone.receive(wait=20)))
+        waiting = threading.Thread(target=lambda: found.extend(alone.receive(wait=PATIENCE)), daemon=True)
         waiting.start()
         alone.send([numbered(1)])
-        waiting.join(10)
+        waiting.join(PATIENCE)
     assert numbers(found) == [1]
 
 
-_ONE_CONNECTION = DatabaseSettings(pool_size=1, pool_timeout=5)
+_ONE_CONNECTION = DatabaseSettings(pool_size=1, pool_timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", "null", '{"a": 1, "a": 2}', "[" * 10_000])

@@ -17,18 +17,12 @@ from storage.work.queue import Message, Queue
 from storage.work.queues import open_queue
 from storage.work.sqs_client import REQUEST_LIMIT, region_of
 from storage.work.sqs_queue import SqsQueue
-from tests.queues import REGION, SqsServer, numbered, numbers, running_sqs
+from tests.queues import REGION, SqsServer, numbered, numbers
 
 ADA = UUID("0193a5a0-0000-7000-8000-00000000ada0")
 
 GENERATE = {"task_type": "GENERATE_MEMORY_BATCH", "conversation_ids": ["c1", "c2"]}
 """The message of seed 003."""
-
-
-@pytest.fixture(scope="module")
-def sqs() -> Iterator[SqsServer]:
-    with running_sqs() as server:
-        yield server
 
 
 @pytest.fixture(params=["standard", "fifo"])

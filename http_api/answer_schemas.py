@@ -1,4 +1,4 @@
-"""Answers: the JSON schemas of what operations answer, for the description of the API."""
+"""Answer schemas: what operations answer, as JSON schemas for the description of the API."""
 
 from typing import Any, Final, TypeAlias
 

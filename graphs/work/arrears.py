@@ -1,0 +1,39 @@
+"""Arrears: what was paid for and could not be put on record, because the database did not take it."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from storage.errors import Conflict, DatabaseUnavailable
+
+Recording: TypeAlias = Callable[[], object]
+"""Puts something on record in one transaction."""
+
+
+class Arrears:
+    """What is put on record later, in its order. Thread-safe; it ends with the process."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Recording] = deque()
+        self._lock = threading.Lock()
+
+    def record(self, recording: Recording) -> bool:
+        """Put something on record, now or as soon as that is possible, and return whether it is done.
+
+        Other errors are raised, and nothing waits for them.
+        """
+        try:
+            recording()
+        except (DatabaseUnavailable, Conflict):
+            self._waiting.append(recording)
+            return False
+        return True
+
+    def settle(self) -> bool:
+        """Put on record what waits; return whether nothing is left."""
+        with self._lock:
+            for _ in range(len(self._waiting)):
+                if not self.record(self._waiting.popleft()):
+                    return False
+            return not self._waiting

@@ -1,0 +1,74 @@
+"""Heartbeats: leases and messages are kept each by their own, so that neither waits for the other."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from graphs.recap import Recap, Transcript
+from graphs.work.worker import Worker
+from storage.database import Database
+from storage.work.queue import Delivery, Message
+from storage.work.sql_queue import SqlQueue
+from tests.graphs.workers import Workplace, batch_of
+from tests.memory_tools.events import eventually
+
+SECONDS = 30
+"""Nothing here takes so long: who waits longer has met a fault."""
+
+
+class Silent(SqlQueue):
+    """A queue that takes what it is told about held messages, and does not answer before it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.told, self.may_answer = threading.Event(), threading.Event()
+
+    def extend(self, delivery: Delivery, seconds: float) -> None:
+        self.told.set()
+        assert self.may_answer.wait(SECONDS)
+        super().extend(delivery, seconds)
+
+
+class Thinking:
+    """A summarizer that thinks until the test lets it answer."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_answer = threading.Event(), threading.Event()
+
+    def summarize(self, conversation: Transcript) -> Recap:
+        self.begun.set()
+        assert self.may_answer.wait(SECONDS)
+        return Recap({"summary": conversation.messages[0].text})
+
+
+@pytest.fixture
+def queue(works: Workplace) -> Iterator[Silent]:
+    queue = Silent(works.memory.database)
+    yield queue
+    queue.may_answer.set()
+
+
+def test_while_the_queue_does_not_answer_the_leases_are_kept(works: Workplace, queue: Silent) -> None:
+    ids = works.ended("ada")
+    queue.send([Message(batch_of(ids))])
+    model: Any = Thinking()
+    worker = Worker(works.memory, queue, conversation_summarizer=model, visibility=0.3, wait=0.05)
+    until = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(until,), daemon=True)
+    thread.start()
+    try:
+        assert model.begun.wait(SECONDS)
+        assert queue.told.wait(SECONDS)
+        for _ in range(3):
+            now = works.clock.move(0.2)
+            kept_until = now + timedelta(seconds=0.3)
+            eventually(lambda kept_until=kept_until: works.job(ids[0]).leased_until == kept_until)  # type: ignore[misc]
+    finally:
+        queue.may_answer.set()
+        model.may_answer.set()
+        until.set()
+        thread.join(SECONDS)
+    assert works.job(ids[0]).outcome == "updated"
