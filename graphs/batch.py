@@ -53,7 +53,7 @@ class Batch:
 
     def overtaken(self, stores: Stores) -> bool:
         """Tell whether somebody else moved a cursor since this batch was gathered, which nobody can from now on."""
-        return any([stores.cursors.held(purpose) != number for purpose, number in self.since.items()])
+        return stores.cursors.all_seen(self.since.keys(), held=True) != self.since
 
     def record(self, stores: Stores) -> None:
         """Say that this batch has been seen."""
@@ -78,7 +78,7 @@ def next_batch(
     covers are shown in its words. An item that was deleted is not new.
     """
     with person.read() as stores:
-        since = {purpose: stores.cursors.seen(purpose) for purpose in (MESSAGES, ITEMS, RETURNS)}
+        since = stores.cursors.all_seen((MESSAGES, ITEMS, RETURNS))
         said = unread(stores, since[MESSAGES], roles, Room(BATCH_MESSAGES, BATCH_CHARACTERS))
         items, newest, more_items = _items(stores, since[ITEMS], namespaces)
         owners = stores.owners

@@ -77,19 +77,11 @@ class DatabaseNodes:
         return {"batch": Private(batch), "more": batch.more}
 
     def _person(self, runtime: Runtime[MemoryContext]) -> UserMemory:
-        """Return whom the run is about. A person who is bound by a name already was allowed where they were bound.
-
-        Whom a job knows by no name is looked at again in each step: memory may be switched off meanwhile.
-        """
+        """Return whom the run is about. A person who is bound already was allowed where they were bound."""
         who = person(self.memory, runtime.context)
-        if isinstance(runtime.context, UserMemory) and who.identity.names:
+        if isinstance(runtime.context, UserMemory):
             return who
-        configuration = self.memory.configurations.effective(who.identity.organization)
-        if who.identity.names:
-            return require_allowed(who, configuration)
-        if not configuration.enabled:
-            raise MemoryDisabled
-        return who
+        return require_allowed(who, self.memory.configurations.effective(who.identity.organization))
 
     def diff(self, state: UpdateState, runtime: Runtime[MemoryContext]) -> UpdateState:
         """Make the patch from the recalled to the new document, and prove it by applying it."""
@@ -133,6 +125,8 @@ class DatabaseNodes:
         if change is None and not batch.moves:
             return _ended(state)
         who = self._person(runtime)
+        if not who.identity.names and not self.memory.configurations.effective(who.identity.organization).enabled:
+            raise MemoryDisabled  # a job knows people by no name, and memory may have been switched off while it asked
         try:
             with who.begin() as stores:
                 batch.require_same_person(stores)

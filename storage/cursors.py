@@ -1,6 +1,6 @@
 """Cursors: how far an owner's messages have been seen, per purpose, and what was passed over because it failed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import sqlalchemy as sa
@@ -36,13 +36,13 @@ class CursorStore:
 
     def seen(self, purpose: str) -> int:
         """Return the number of the last message seen for `purpose`; 0 when none was."""
-        check_name(purpose, "purpose")
-        return self._number(purpose) or 0
+        return self.all_seen([purpose])[purpose]
 
-    def held(self, purpose: str) -> int:
-        """Return the same, and let nobody else move the cursor before this transaction ends."""
-        check_name(purpose, "purpose")
-        return self._number(purpose, lock=True) or 0
+    def all_seen(self, purposes: Collection[str], *, held: bool = False) -> dict[str, int]:
+        """Return the same for several purposes; what is `held` nobody else moves before this transaction ends."""
+        for purpose in purposes:
+            check_name(purpose, "purpose")
+        return dict.fromkeys(purposes, 0) | self._numbers(purposes, held=held)
 
     def advance(self, purpose: str, number: int) -> None:
         """Say that everything up to message `number` has been seen, in the transaction that records the outcome.
@@ -71,10 +71,13 @@ class CursorStore:
 
         What was said since is seen again, too. Returns whether anything had been left behind.
         """
-        for purpose in LEFT_BEHIND:  # first, as everybody does who moves them
-            self.held(purpose)
-        places = {purpose: self._number(failed) for purpose, failed in LEFT_BEHIND.items()}
-        remembered = {purpose: place for purpose, place in places.items() if place is not None and place != FORGOTTEN}
+        self.all_seen(LEFT_BEHIND, held=True)  # first, as everybody does who moves them
+        places = self._numbers(LEFT_BEHIND.values())
+        remembered = {
+            purpose: places[failed]
+            for purpose, failed in LEFT_BEHIND.items()
+            if places.get(failed, FORGOTTEN) != FORGOTTEN
+        }
         for purpose, place in remembered.items():
             self._put(purpose, place, sa.true())
             self._put(LEFT_BEHIND[purpose], FORGOTTEN, sa.true())
@@ -82,9 +85,12 @@ class CursorStore:
             self.advance(RETURNS, self.seen(RETURNS) + 1)
         return bool(remembered)
 
-    def _number(self, purpose: str, *, lock: bool = False) -> int | None:
-        wanted = sa.select(cursors.c.number).where(*self._at(purpose))
-        return self._work.execute(wanted.with_for_update() if lock else wanted).scalar()
+    def _numbers(self, purposes: Collection[str], *, held: bool = False) -> dict[str, int]:
+        """Return where the cursors stand that there are, locked in one order where they are to be held."""
+        these = cursors.c.owner_id == self._work.owner, cursors.c.purpose.in_(purposes)
+        wanted = sa.select(cursors.c.purpose, cursors.c.number).where(*these).order_by(cursors.c.purpose)
+        rows = self._work.execute(wanted.with_for_update() if held else wanted)
+        return {row.purpose: row.number for row in rows}
 
     def _put(self, purpose: str, number: int, onto: sa.ColumnElement[bool]) -> None:
         """Let a cursor stand at `number` where it is new, or fulfils the condition."""

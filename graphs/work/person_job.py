@@ -32,6 +32,7 @@ class PersonJob(LeasedJob):
         while more:
             if statuses and self._rules.stopping.is_set():
                 raise Stopping
+            job.require_enabled()
             result = self._run(job)
             statuses.add(result["status"])
             reason = reason or result["reason"]

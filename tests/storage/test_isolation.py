@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from storage.conversations import NewMessage
+from storage.cursors import MESSAGES
 from storage.database import Database
 from storage.directory import resolve
 from storage.edits import NewValue
@@ -86,7 +87,10 @@ CALLS: dict[str, Call] = {
     ),
     "activity.note": lambda stores, _: stores.activity.note(),
     "cursors.seen": lambda stores, hers: stores.cursors.seen(hers.purpose),
+    "cursors.all_seen": lambda stores, hers: stores.cursors.all_seen([hers.purpose, MESSAGES], held=True),
     "cursors.advance": lambda stores, hers: stores.cursors.advance(hers.purpose, hers.version + 1),
+    "cursors.leave_behind": lambda stores, hers: stores.cursors.leave_behind(MESSAGES, hers.version + 1),
+    "cursors.go_back": lambda stores, _: (stores.cursors.leave_behind(MESSAGES, 1), stores.cursors.go_back()),
 }
 """Every public method of every store, called with everything that a stranger may know of Ada."""
 
