@@ -1,9 +1,10 @@
 """What tests of the worker share: people who said something, and a look at what became of it."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from graphs.work.worker import Worker
@@ -19,6 +20,12 @@ RECAP: Document = {"summary": "Ada moves to Bonn."}
 
 QUIET = timedelta(hours=3).total_seconds()
 """Seconds after which every conversation has ended."""
+
+SECONDS = 30
+"""Nothing here takes so long: who waits longer has met a fault."""
+
+Running: TypeAlias = Callable[[Worker], tuple[threading.Thread, threading.Event]]
+"""Lets a worker run: its thread comes back, and what tells it to stop."""
 
 
 @dataclass
@@ -59,6 +66,12 @@ class Workplace:
 def conversation_id(person: UserMemory, name: str = "call-1") -> UUID:
     """Return the id of a conversation."""
     return next(each.id for each in person.conversations.all().entries if each.name == name)
+
+
+def memory_of(person: UserMemory, conversation: str = "call-1") -> Any:
+    """Return what is remembered of a conversation."""
+    with person.read() as stores:
+        return stores.conversation_memories.get(conversation).data
 
 
 def batch_of(ids: Sequence[UUID]) -> dict[str, Json]:

@@ -13,7 +13,45 @@ from graphs.work.companion import accompany
 from graphs.work.schedule import Duty, Schedule
 from memory_tools.pauses import LONGEST_PAUSE, Pauses
 from tests.clock import Seconds
-from tests.graphs.workers import Workplace
+from tests.graphs.workers import SECONDS, Running, Workplace
+
+
+def test_what_the_host_puts_beside_runs_as_long_as_the_worker(works: Workplace, running: Running) -> None:
+    events: list[str] = []
+    begun = threading.Event()
+
+    def companion(until: threading.Event) -> None:
+        begun.set()
+        assert until.wait(SECONDS)
+        events.append("ended")
+
+    thread, until = running(works.worker(beside=[companion]))
+    assert begun.wait(SECONDS)
+    until.set()
+    thread.join(SECONDS)
+    assert events == ["ended"]
+
+
+def test_what_runs_beside_is_begun_again_where_it_breaks(
+    works: Workplace, running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(graphs.work.companion, "Pauses", partial(Pauses, 0.01))
+    begun: list[int] = []
+    again = threading.Event()
+
+    def breaks_twice(until: threading.Event) -> None:
+        begun.append(1)
+        if len(begun) < 3:
+            raise ValueError("Ada drinks tea.")
+        again.set()
+
+    thread, until = running(works.worker(beside=[breaks_twice]))
+    assert again.wait(SECONDS)
+    until.set()
+    thread.join(SECONDS)
+    assert len(begun) == 3
+    assert "value_error" in caplog.text
+    assert "tea" not in caplog.text
 
 
 def exits() -> None:

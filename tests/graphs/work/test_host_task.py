@@ -11,10 +11,7 @@ from graphs.work.worker import AGAIN_AFTER, Worker
 from storage.errors import DatabaseUnavailable
 from storage.work.queue import Delivery, Message
 from storage.work.sql_queue import SqlQueue
-from tests.graphs.workers import Workplace
-
-SECONDS = 30
-"""Nothing here takes so long: who waits longer has met a fault."""
+from tests.graphs.workers import SECONDS, Workplace
 
 
 def drained(worker: Worker) -> bool:
@@ -23,6 +20,31 @@ def drained(worker: Worker) -> bool:
     thread.start()
     thread.join(SECONDS)
     return not thread.is_alive()
+
+
+def test_a_message_of_the_hosts_goes_to_its_handler(works: Workplace) -> None:
+    heard: list[Any] = []
+    works.queue.send([Message({"task_type": "SEND_MAIL", "to": 1}), Message({"hello": "you"})])
+    works.worker(handler=heard.append, concurrency=1).drain()
+    assert heard == [{"task_type": "SEND_MAIL", "to": 1}, {"hello": "you"}]
+    assert works.queue.waiting() == 0
+
+
+def test_a_handler_that_fails_has_the_message_again_and_then_it_is_dead(
+    works: Workplace, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(body: Any) -> None:
+        raise ValueError(f"no way to {body}")
+
+    works.queue.send([Message({"task_type": "SEND_MAIL", "to": "ada@example.com"})])
+    worker = works.worker(handler=fails, attempts=2)
+    worker.drain()
+    assert (works.queue.waiting(), works.queue.dead()) == (1, [])
+    works.clock.move(60)
+    worker.drain()
+    [letter] = works.queue.dead()
+    assert (letter.reason, letter.receives) == ("value_error", 2)
+    assert "ada@example.com" not in caplog.text
 
 
 def cancelled(_: Any) -> None:

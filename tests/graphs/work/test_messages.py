@@ -13,6 +13,34 @@ from tests.graphs.workers import Workplace
 from tests.queues import SqsServer
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"task_type": "GENERATE_MEMORY_BATCH"}, "malformed"),
+        ({"task_type": "GENERATE_MEMORY_BATCH", "conversation_ids": "all"}, "malformed"),
+        ({"task_type": "UPDATE_MEMORY"}, "malformed"),
+        ({"task_type": "UPDATE_MEMORY", "owner_id": "ada"}, "malformed"),
+        ({"task_type": "UPDATE_MEMORY", "owner_id": 1}, "malformed"),
+        ({"task_type": "SEND_MAIL"}, "unknown_task_type"),
+        ({"task_type": ["UPDATE_MEMORY"]}, "unknown_task_type"),
+        ({}, "unknown_task_type"),
+    ],
+)
+def test_what_nobody_can_do_is_buried(works: Workplace, body: dict[str, Any], reason: str) -> None:
+    works.queue.send([Message(body)])
+    works.worker().drain()
+    assert [(letter.body, letter.reason) for letter in works.queue.dead()] == [(body, reason)]
+    assert works.queue.waiting() == 0
+
+
+def test_ids_that_are_none_are_passed_over(works: Workplace) -> None:
+    [ada] = works.ended("ada")
+    works.queue.send([Message({"task_type": "GENERATE_MEMORY_BATCH", "conversation_ids": [7, "x", None, str(ada)]})])
+    works.worker().drain()
+    assert works.job(ada).outcome == "updated"
+    assert (works.queue.waiting(), works.queue.dead()) == (0, [])
+
+
 @pytest.mark.parametrize("ids", [[], ["x"], [7, None, {}, "x" * 40]])
 def test_a_batch_without_a_single_id_is_buried_as_malformed(works: Workplace, ids: list[Any]) -> None:
     body: dict[str, Any] = {"task_type": "GENERATE_MEMORY_BATCH", "conversation_ids": ids}
