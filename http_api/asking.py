@@ -3,7 +3,8 @@
 import asyncio
 import hmac
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -28,7 +29,7 @@ from memory_tools.operation import Effect, Input
 from memory_tools.telemetry import observed, word
 from memory_tools.within import Within
 from storage.canonical import dumps
-from storage.errors import RateLimited, TimedOut, UnsafeRole
+from storage.errors import RateLimited, TimedOut, UnsafeRole, UserMemoryError
 from storage.identity import Identity
 from storage.json_types import Json
 
@@ -70,6 +71,16 @@ class Door:
         """Count a request for `who`. Raises RateLimited where they come too fast."""
         if seconds := self.buckets.take(who):
             raise RateLimited(retry_after=math.ceil(seconds))
+
+    @contextmanager
+    def paced(self, asker: Asker) -> Generator[None]:
+        """Count for the token what comes to nothing before anybody knows whom it is about."""
+        try:
+            yield
+        except UserMemoryError:
+            if asker.names_nobody:
+                self.pace(asker.bucket())
+            raise
 
     def knows_job(self, request: Request) -> bool:
         """Tell whether the request brings the token of the jobs."""
@@ -125,13 +136,16 @@ class Question:
     def answer(self, door: Door, asker: Asker, request: Request, body: bytes) -> Answer:
         """Return what `asker` is answered, in a thread of the memory. Raises the errors of `storage`."""
         with observed(**self._observed) as seen:
-            if self.scope is not None or self.whose is None:
-                asker.require(self.needed)
-            key = idempotency_key(request.headers) if self.writes else None
-            wanted = conditions(request.headers, writes=self.writes, versioned=self.versioned)
-            members = members_of(request, body)
-            ask = checked(self.input, members, strict=request.method in WITH_BODY)
-            person = self._person(door, asker, ask)
+            with door.paced(asker):
+                if self.scope is not None or self.whose is None:
+                    asker.require(self.needed)
+                key = idempotency_key(request.headers) if self.writes else None
+                wanted = conditions(request.headers, writes=self.writes, versioned=self.versioned)
+                members = members_of(request, body)
+                ask = checked(self.input, members, strict=request.method in WITH_BODY)
+                person = asker.person(self.needed) if self.whose is None else self.whose(door, asker, ask)
+            if asker.names_nobody:
+                door.pace(asker.bucket(person))
             if key is None or not self.keeps_keys:
                 given = self._held(person, ask, wanted)
             else:
@@ -141,12 +155,6 @@ class Question:
                 door.announce(person.key, self.name, members, given.value)
             seen.content(lambda: dumps(given.value))
             return given
-
-    def _person(self, door: Door, asker: Asker, ask: Any) -> UserMemory:
-        person = asker.person(self.needed) if self.whose is None else self.whose(door, asker, ask)
-        if asker.names_nobody:
-            door.pace(asker.bucket(person))
-        return person
 
     def _held(self, person: UserMemory, ask: Any, wanted: Conditions | None) -> Answer:
         if wanted is None or not self.writes:
@@ -214,9 +222,9 @@ async def triggered(request: Request, question: Question) -> Response:
         if not door.knows_job(request):
             session = await door.recognition.session(request)
             asker = await door.memory.threads.run(lambda: door.asker(request, session))
-            asker.require(Scope.OPERATE)
             if asker.names_nobody:
                 door.pace(asker.bucket())
+            asker.require(Scope.OPERATE)
             organization = asker.organization
         trigger = Trigger(organization, idempotency_key(request.headers))
         body = await body_of(request)

@@ -101,7 +101,7 @@ def open_to_everybody(name: str, summary: str, content: Mapping[str, Mapping[str
         "description": "Answered under any host name, and without saying who asks.",
         "tags": ["server"],
         "response_class": Response,
-        "responses": {200: answer, **{status: refusals[status] for status in (403, 421, 500)}},
+        "responses": {200: answer, **{status: refusals[status] for status in (400, 403, 500)}},
         "openapi_extra": {"security": []},
     }
 

@@ -18,8 +18,8 @@ class WithoutBody:
         async def without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        scope["method"] = "GET"
+        seen = {**scope, "method": "GET"}  # the server's own stays HEAD: by it uvicorn knows that no body follows
         try:
-            await self._app(scope, receive, without_body)
+            await self._app(seen, receive, without_body)
         finally:
-            scope["method"] = "HEAD"  # as servers and metrics know it
+            scope.update({**seen, "method": "HEAD"})

@@ -13,6 +13,7 @@ from memory_tools.memory import Memory, UserMemory
 from memory_tools.visit import known_person, require_allowed
 from storage.configuration import effective_configuration
 from storage.errors import NoIdentity, Unauthenticated
+from storage.identity import Identity
 from storage.provenance import Actor, Provenance
 
 DOOR: Final = "mcp"
@@ -57,11 +58,19 @@ class Asker:
 
         Raises as `person` does.
         """
-        if self.principal is None:
-            identity = None if self.own is None else self.own.identity
-        else:
-            identity = self.principal.person(self.named, default_region=self.memory.default_region)
+        identity = self._identity()
         return None if identity is None else identity.key
+
+    def known_as(self) -> tuple[str, ...] | None:
+        """Return the key of the person as the configuration lets them be known: `key` may stand for several. May block.
+
+        Raises as `person` does.
+        """
+        identity = self._identity()
+        if identity is None:
+            return None
+        configuration = effective_configuration(self.memory.database, identity.organization, self.flow)
+        return require_allowed(UserMemory(self.memory, identity), configuration).key
 
     @property
     def bucket(self) -> tuple[str, ...] | None:
@@ -73,6 +82,11 @@ class Asker:
         """Raise InsufficientScope where somebody asks by a token that was not given for `scope`."""
         if self.principal is not None:
             self.principal.require(scope)
+
+    def _identity(self) -> Identity | None:
+        if self.principal is None:
+            return None if self.own is None else self.own.identity
+        return self.principal.person(self.named, default_region=self.memory.default_region)
 
     def _whose(self, scope: Scope) -> UserMemory:
         self.require(scope)

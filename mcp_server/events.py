@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -31,6 +32,9 @@ STREAM_SECONDS: Final = 3_600.0
 _DOCUMENT_WRITES: Final = frozenset({"update_user_memory", "revert_user_memory", "accept_pending_version"})
 """Operations that make a version of the document. The others that name a `key` change that item."""
 
+_listens_as: ContextVar[tuple[str, ...] | None] = ContextVar("usermemory_listens_as", default=None)
+"""Whose changes the stream that is being opened is to tell."""
+
 Listener: TypeAlias = Callable[[ServerEvent], None]
 
 
@@ -48,7 +52,8 @@ class PersonalBus:
     async def publish(self, event: ServerEvent) -> None:
         """Deliver a change of memory to the person who asks now, and any other event, which is no secret, to all."""
         if isinstance(event, ResourceUpdated):
-            self._deliver(_who(), [event])
+            if self._listeners:
+                self._deliver(await _who(), [event])
         else:
             for _, listener in list(self._listeners.values()):
                 listener(event)
@@ -67,7 +72,7 @@ class PersonalBus:
         """Register `listener` for the person who asks now, and return what ends it."""
         self._loop = asyncio.get_running_loop()
         subscription = object()
-        self._listeners[subscription] = _who(), listener
+        self._listeners[subscription] = _listens_as.get(), listener
 
         def end() -> None:
             self._listeners.pop(subscription, None)
@@ -92,12 +97,15 @@ def streaming(seconds: float = STREAM_SECONDS) -> ServerMiddleware[Any]:
     async def stream(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method != "subscriptions/listen":
             return await call_next(ctx)
+        known = await _who()
         who = _admitted(streams)
         streams[who] += 1
+        token = _listens_as.set(known)
         try:
             with anyio.move_on_after(math.inf if asker().principal is None else seconds):
                 return await call_next(ctx)
         finally:
+            _listens_as.reset(token)
             streams[who] -= 1
             if not streams[who]:
                 del streams[who]
@@ -134,8 +142,10 @@ def _places(name: str, given: Mapping[str, Any], said: Any) -> Iterator[str]:
         yield item_uri(given.get("namespace") or DEFAULT_NAMESPACE, given["key"])
 
 
-def _who() -> tuple[str, ...] | None:
+async def _who() -> tuple[str, ...] | None:
+    """Return who asks now, as the configuration lets them be known: under a name that does not count are several."""
     try:
-        return asker().key
+        asking = asker()
+        return await asking.memory.threads.run(asking.known_as)
     except UserMemoryError:  # somebody who may not be told anything
         return None

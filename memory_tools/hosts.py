@@ -31,6 +31,9 @@ UNKNOWN_HOST: Final = "This server does not go by that name; --allow-host, or `h
 _HOST: Final = re.compile(r"(?P<name>[^\s:@/\[\]]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 """A Host header, in small letters: a name or an address, and perhaps a port."""
 
+_APP_ORIGIN: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://[a-z0-9._-]+")
+"""Where pages come from that no server has: those of an extension, or of an app (`chrome-extension://...`)."""
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Ports that clients leave out of Host and Origin."""
 
@@ -144,6 +147,9 @@ def checked_host(url: str) -> str:
 
 def checked_origin(origin: str) -> str:
     """Return where pages may come from, as browsers write it. Raises InvalidInput for what is no origin."""
+    written = origin.lower().rstrip("/")
+    if _APP_ORIGIN.fullmatch(written):
+        return written
     if not _is_plain(origin) or urlsplit(origin).path not in ("", "/"):
         raise InvalidInput("an origin is a scheme and a host, such as https://app.example.com")
     return origin_of(origin)

@@ -178,7 +178,7 @@ BODIES: dict[str, str] = {
     "configuration": "b76ee33ac57ec621f01fbfdbe03cf315cb2df9175f36c06b12e9dd6062e2b156",
     "erase": "7a2123bfb19b551554fcac7783cfbbb5470303d2a92842662cee58afe29c405b",
     "link": "08d798537e7e6e71bbbdab6dcd00250502b681a37c45f1cf954d63cf458de106",
-    "note_change": "5fe3b5eadcbbc070d50fbdcc02f27406bf74f90f7d2e3921698c20c222181ba4",
+    "note_change": "1600c1592a2163cc086d6dac6da01fc341cf24131d8e2f1e717b10ccdd40aa87",
     "read_chain": "95bfa109c568d3216787e5fc1ce8dc96ae8167c47c05303ee56fd89bf1b5a560",
     "read_head": "c4938281a7a02882b90215125532cf6f53479ca6679ead658431e8cc80f0aca3",
     "read_item": "67d746e83caae4f90c31ec8d57c23f16540b4767f046e0ee7856f9efd1b958b7",

@@ -26,14 +26,19 @@ class Arrears:
         try:
             recording()
         except (DatabaseUnavailable, Conflict):
-            self._waiting.append(recording)
+            with self._lock:
+                self._waiting.append(recording)
             return False
         return True
 
     def settle(self) -> bool:
-        """Put on record what waits; return whether nothing is left."""
+        """Put on record what waits, in its order; return whether nothing is left. Raises other errors, as `record`."""
         with self._lock:
-            for _ in range(len(self._waiting)):
-                if not self.record(self._waiting.popleft()):
+            while self._waiting:
+                recording = self._waiting.popleft()
+                try:
+                    recording()
+                except (DatabaseUnavailable, Conflict):
+                    self._waiting.appendleft(recording)
                     return False
-            return not self._waiting
+        return True

@@ -9,7 +9,8 @@ from graphs.recaps import NewRecap, recap_conversation
 from graphs.work.leased_job import Assignment, LeasedJob, Rules, Stopping
 from graphs.work.leases import Leases
 from memory_tools.memory import Memory
-from storage.errors import Conflict, DatabaseUnavailable
+from storage.errors import Conflict, DatabaseUnavailable, NotFound
+from storage.stores import Stores
 from storage.work.job_store import JobKind, LeaseLost, Outcome
 
 STORING_SECONDS = 60.0
@@ -54,7 +55,6 @@ class ConversationJob(LeasedJob):
 
     def _keep(self, job: Assignment, recap: NewRecap) -> None:
         """Keep one answer, patiently: asking for it again would cost as much again."""
-        in_doubt = False
         for attempt in Retrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_delay(STORING_SECONDS),
@@ -62,19 +62,13 @@ class ConversationJob(LeasedJob):
             reraise=True,
         ):
             with attempt:
-                try:
-                    self._keep_once(job, recap)
-                except DatabaseUnavailable:
-                    in_doubt = True
-                    raise
-                except LeaseLost:
-                    if in_doubt:  # it may have been this worker whose commit went unanswered, and counted
-                        job.settled()
-                    raise
+                self._keep_once(job, recap)
         job.settled()
 
     def _keep_once(self, job: Assignment, recap: NewRecap) -> None:
         with job.keeping() as stores:
+            if job.in_doubt and recap.more and _is_kept(stores, recap):
+                return  # by the last try, whose commit went unanswered
             stores.conversation_memories.set(
                 recap.conversation,
                 recap.data,
@@ -85,6 +79,14 @@ class ConversationJob(LeasedJob):
                 job.go_on(stores)
             else:
                 job.finish(stores, "updated")
+
+
+def _is_kept(stores: Stores, recap: NewRecap) -> bool:
+    try:
+        kept = stores.conversation_memories.get(recap.conversation)
+    except NotFound:
+        return False
+    return (kept.message_count, kept.data) == (recap.message_count, recap.data)
 
 
 def _may_pass(error: BaseException) -> bool:

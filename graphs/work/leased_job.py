@@ -75,10 +75,13 @@ class Assignment:
     tokens: TokenUsage | None = None
     """What models were paid for and is not counted yet, also in vain; None where nobody knows."""
 
+    in_doubt: bool = False
+    """Whether a transaction that counts it had nothing left to do but to commit: then it may be counted."""
+
     @property
-    def cost_micros(self) -> int:
-        """What they cost."""
-        return self.prices.micros(self.tokens)
+    def uncounted(self) -> TokenUsage | None:
+        """What is certainly not counted yet: nothing is counted twice."""
+        return None if self.in_doubt else self.tokens
 
     def spend(self, tokens: TokenUsage | None) -> None:
         """Note what a model was paid for."""
@@ -86,7 +89,7 @@ class Assignment:
 
     def settled(self) -> None:
         """Note that all that was paid for is counted, and what it was paid for kept."""
-        self.answered, self.tokens = False, None
+        self.answered, self.tokens, self.in_doubt = False, None, False
 
     def require_enabled(self) -> None:
         """Raise MemoryDisabled where the organization has switched memory off."""
@@ -107,11 +110,13 @@ class Assignment:
 
     def finish(self, stores: Stores, outcome: Outcome) -> None:
         """End the job in the transaction that keeps its effect; raises LeaseLost where it is not ours any more."""
-        stores.jobs.finish(self.lease, outcome, self.tokens, cost_micros=self.cost_micros)
+        stores.jobs.finish(self.lease, outcome, self.tokens, cost_micros=self.prices.micros(self.tokens))
+        self.in_doubt = True
 
     def go_on(self, stores: Stores) -> None:
         """Count what was spent so far in the transaction that keeps a part of the effect; LeaseLost as `finish`."""
-        stores.jobs.go_on(self.lease, self.tokens, cost_micros=self.cost_micros)
+        stores.jobs.go_on(self.lease, self.tokens, cost_micros=self.prices.micros(self.tokens))
+        self.in_doubt = True
 
 
 class LeasedJob(ABC):
@@ -137,7 +142,7 @@ class LeasedJob(ABC):
         schedule. While something paid is not on record, nothing is begun. Raises nothing.
         """
         try:
-            if not self._arrears.settle():
+            if not self.settle():
                 return False
             lease = self._leases.take(self.kind, subject, attempts=self._rules.attempts)
             if isinstance(lease, Busy | NotEligible):
@@ -147,6 +152,10 @@ class LeasedJob(ABC):
         except BaseException as error:  # noqa: BLE001 - the worker's own loop: one job never stops the others
             _log.error("the job of %s %s could not be recorded (%s)", self.kind, subject, code_of(error))
             return False
+
+    def settle(self) -> bool:
+        """Put on record what could not be so far; return whether nothing is left."""
+        return self._arrears.settle()
 
     @abstractmethod
     def do(self, job: Assignment) -> None:
@@ -182,7 +191,8 @@ class LeasedJob(ABC):
                 job.finish(stores, "skipped")
 
     def _charge(self, job: Assignment) -> None:
-        jobs.charge(self._memory.database, job.lease, job.tokens, cost_micros=job.cost_micros)
+        paid = job.uncounted
+        jobs.charge(self._memory.database, job.lease, paid, cost_micros=self._rules.prices.micros(paid))
 
     def _fail(self, job: Assignment, error: BaseException) -> None:
         """Count the attempt as failed, and what it cost; only that where the job was taken over meanwhile."""
@@ -195,8 +205,8 @@ class LeasedJob(ABC):
             job.lease,
             code,
             attempts=1 if for_good else self._rules.attempts,
-            tokens=job.tokens,
-            cost_micros=job.cost_micros,
+            tokens=job.uncounted,
+            cost_micros=self._rules.prices.micros(job.uncounted),
         )
         if failed is None:
             self._charge(job)

@@ -65,8 +65,9 @@ class Leases:
     def too_slow(self, thread: threading.Thread, *, patience: float, attempts: int) -> GivingUp | None:
         """Return how to give up what a thread holds, unless a part of it was kept in the last `patience` seconds.
 
-        To give it up is a failed attempt of the job: whatever the thread brings later finds the lease lost. None also
-        while it holds nothing: then it waits for the database, which has limits of its own.
+        To give it up is a failed attempt of the job. What the thread brings later for a conversation finds the lease
+        lost; a person's update is kept if nobody was faster. None also while it holds nothing: then it waits for the
+        database, which has limits of its own.
         """
         with self._lock:
             lease = self._held.get(thread)

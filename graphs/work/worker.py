@@ -177,6 +177,7 @@ class Worker:
             "messages": (self._visibility / 3, partial(self._hold, turns)),
             "leases": (self._visibility / 3, self._leases.extend),
             "patience": (LOOK_EVERY, partial(turns.give_up, self._patience)),
+            "arrears": (self._visibility / 3, self._settle),
         }
         running = [_thread(name, partial(self._repeat, ended, *each)) for name, each in regular.items()]
         if with_companions:
@@ -191,6 +192,8 @@ class Worker:
             ended.set()
             with self._surviving("leases could not be given back"):
                 self._leases.give_back_all()
+            with self._surviving("what was paid could not be put on record"):
+                self._settle()
             for thread in running:
                 thread.join(JOINING_SECONDS)
 
@@ -248,6 +251,11 @@ class Worker:
             else:
                 again = 0 if self._stopping.is_set() else AGAIN_AFTER * 2 ** min(delivery.receives - 1, 6)
                 self._queue.extend(delivery, again)
+
+    def _settle(self) -> None:
+        """Put on record what the database did not take."""
+        for jobs in (self._conversations, self._people):
+            jobs.settle()
 
     def _hold(self, turns: Turns) -> None:
         """Say of the messages in work that they still are."""

@@ -221,12 +221,14 @@ def get_job(database: Database, kind: JobKind, subject: UUID) -> Job:
 def dead_jobs(database: Database, *, limit: int = 100, after: Place | None = None) -> Page[Job, Place]:
     """Return the jobs that failed for good, by kind and subject, those behind `after`, which is both.
 
-    A person's stays among them after a later one went well, until `retry` goes back to what was left behind; `error`
-    is then that of the summarizer.
+    A person's of whom something was left behind stays among them, also after a later one went well, until somebody
+    goes back to it; `error` is then that of the summarizer.
     """
     alive = sa.exists().where(owners.c.id == jobs.c.subject_id, owners.c.survivor_id == owners.c.id)
     left_behind = (jobs.c.kind == "person") & is_left_behind(jobs.c.owner_id) & alive
-    is_dead = jobs.c.state == "dead"
+    # What was passed over is listed for as long as it is left behind, whoever goes back to it.
+    passed_over = (jobs.c.kind == "person") & sa.func.coalesce(jobs.c.error == SummarizerFailed.code, sa.false())
+    is_dead = (jobs.c.state == "dead") & ~passed_over
     error = sa.case((is_dead, jobs.c.error), else_=SummarizerFailed.code).label("error")
     columns = [error if column is jobs.c.error else column for column in jobs.c]
     return _page(database, sa.select(*columns).where(is_dead | left_behind), limit, after)

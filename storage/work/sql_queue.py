@@ -201,7 +201,10 @@ _held: Final = _m.id == _wanted, _m.token == _holder, _m.dead_at.is_(None)
 _EXTEND: Final = sa.update(queue_messages).where(*_held, ~_group_is_out).values(available_at=_until)
 """What has expired may be held on to while nobody else has it, nor another message of its group."""
 
-_GIVE_BACK: Final = sa.update(queue_messages).where(*_held).values(available_at=_now, token=None)
+_GIVE_BACK: Final = (
+    sa.update(queue_messages).where(*_held).values(available_at=_now, token=None, receives=_m.receives - 1)
+)
+"""Who gives a message back says so: that counts as no receipt, as those count that ended without a word."""
 
 _ACKNOWLEDGE: Final = sa.delete(queue_messages).where(*_held)
 

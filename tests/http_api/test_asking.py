@@ -56,8 +56,21 @@ async def test_a_gateway_asks_at_the_pace_of_each_person(open_memory: Memory) ->
         for user in ("ada", "bob"):
             assert (await client.get("/v1/items", headers={"Memory-User": user})).status_code == 200
         assert code(await client.get("/v1/items", headers={"Memory-User": "ada"})) == (429, "rate_limited")
-        for _ in range(2):
-            assert code(await client.get("/v1/items")) == (400, "no_identity")
+        assert code(await client.get("/v1/items")) == (400, "no_identity")
+        assert code(await client.get("/v1/items")) == (429, "rate_limited")
+
+
+@pytest.mark.parametrize(
+    ("token", "path", "status"),
+    [("gateway", "/v1/items?what=1", 422), ("gateway", "/v1/items", 400), ("only-operator", "/v1/pending", 400)],
+)
+async def test_what_comes_to_nothing_counts_for_the_token(
+    open_memory: Memory, token: str, path: str, status: int
+) -> None:
+    async with calling(app_of(open_memory, pace="2/hour"), token) as client:
+        assert [(await client.get(path)).status_code for _ in range(4)] == [status, status, 429, 429]
+        named = await client.get(path, headers={"Memory-User": "ada"})
+        assert named.status_code != 429
 
 
 # How long.

@@ -1,11 +1,16 @@
 """Head: whatever can be read answers HEAD as it answers GET, without the body."""
 
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from http_api import SignedCookie
 from memory_tools.memory import Memory
-from tests.http_api.calling import app_of, calling
+from tests.http_api.calling import BASE, app_of, calling
 from tests.http_api.test_metrics import counts
 from tests.mcp_server.serving import served
 
@@ -69,7 +74,27 @@ async def test_head_is_counted_as_what_it_is(open_memory: Memory) -> None:
 
 def test_a_connection_goes_on_behind_head(memory: Memory) -> None:
     ada = {"Authorization": "Bearer ada"}
-    with served(app_of(memory)) as url, httpx.Client(base_url=url, headers=ada, trust_env=False, timeout=30) as client:
-        for _ in range(3):
-            assert client.head("/v1/document").status_code == 200
-            assert client.get("/v1/document").json() == {}
+    with served(app_of(memory)) as url, closing(HTTPConnection(urlsplit(url).netloc, timeout=30)) as connection:
+        connection.connect()
+        first = connection.sock
+        for method, body in (("HEAD", b""), ("GET", b"{}"), ("HEAD", b""), ("GET", b"{}")):
+            connection.request(method, "/v1/document", headers=ada)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("content-length"), answer.read()) == (200, "2", body)
+            assert connection.sock is first
+
+
+async def test_the_server_goes_on_to_see_head(memory: Memory) -> None:
+    seen: list[str] = []
+
+    async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        async def noting(message: Message) -> None:
+            seen.append(scope["method"])  # by it servers know that no body follows
+            await send(message)
+
+        await app(scope, receive, noting)
+
+    app = app_of(memory)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(watching), base_url=BASE) as client:
+        assert (await client.head("/v1/document", headers={"Authorization": "Bearer ada"})).status_code == 200
+    assert set(seen) == {"HEAD"}

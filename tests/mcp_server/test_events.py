@@ -87,8 +87,21 @@ async def test_changes_are_told_to_the_same_person_and_to_nobody_else(memory: Me
     assert await what_ada_and_bob_hear(memory) == (EVERYTHING, set())
 
 
+async def test_under_a_name_that_does_not_count_several_people_do_not_hear_of_each_other(open_memory: Memory) -> None:
+    open_memory.configurations.set({"use_user_id": False})
+    tokens = {"gateway": holder(None, [Scope.READ, Scope.WRITE, Scope.ACT_AS])}
+    one, other = ({"Memory-User": "desk", "Memory-Phone": f"%2B1202555012{digit}"} for digit in (3, 4))
+    with served_to(open_memory, tokens) as url:
+        async with listening(url, "gateway", **one) as ada, listening(url, "gateway", **other) as bob:
+            await do_everything(ada[0])
+            assert (await heard(*ada), await heard(*bob)) == (EVERYTHING, set())
+
+
 async def test_a_bus_that_told_everybody_would_be_found(open_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_who", lambda: "everybody")
+    async def everybody() -> tuple[str, ...]:
+        return ("everybody",)
+
+    monkeypatch.setattr(events, "_who", everybody)
     assert await what_ada_and_bob_hear(open_memory) == (EVERYTHING, EVERYTHING)
 
 

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from memory_tools.hosts import KnownHosts, OnlyFromHere, host_of, is_loopback
+from memory_tools.hosts import KnownHosts, OnlyFromHere, checked_origin, host_of, is_loopback
+from storage.errors import InvalidInput
 
 OWN = [
     "127.0.0.1",
@@ -192,3 +193,25 @@ def test_the_host_of_a_url_is_written_as_in_a_host_header(url: str, host: str) -
 def test_a_url_without_a_host_has_none(url: str) -> None:
     with pytest.raises(ValueError):
         host_of(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://Chat.Example.com/", "https://chat.example.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
+        ("tauri://localhost", "tauri://localhost"),
+        ("app://obsidian.md", "app://obsidian.md"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_and_apps_write_it(given: str, origin: str) -> None:
+    assert checked_origin(given) == origin
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "*", "null", "chat.example.com", "https://", "https://a/b", "https://a b", "x:/a"]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(InvalidInput):
+        checked_origin(origin)

@@ -3,6 +3,7 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 
 from memory_tools.memory import Memory
@@ -70,3 +71,22 @@ def test_nobody_is_noted_who_is_not_there(database: Database, contents: Callable
 def test_a_host_says_it_of_a_person(database: Database, administrator: sa.Engine, ada: UUID) -> None:
     Memory(database).of(user="ada").note_activity()
     assert last_active(administrator, ada) is not None
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_what_was_not_noted_while_the_row_was_locked_is_noted_by_a_later_write(
+    clocked: Database, administrator: sa.Engine, clock: Clock, ada: UUID
+) -> None:
+    message = NewMessage("user", "hello", external_id="1")
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [message])
+    clock.move(24 * 3_600)
+    with clocked.begin(ada) as stores:
+        stores.conversations.append("call-1", [message])  # known already: it locks the row and notes nothing
+        with clocked.begin(ada) as others:
+            others.items.set("prefs", "tone", "warm")
+    before = last_active(administrator, ada)
+    now = clock.move(60)
+    with clocked.begin(ada) as stores:
+        stores.items.set("prefs", "tone", "cold")
+    assert before != last_active(administrator, ada) == now

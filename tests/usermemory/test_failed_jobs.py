@@ -44,7 +44,7 @@ def failed_person(operators: Database, person: UserMemory, *, attempts: int) -> 
         owner = stores.owners[0]
     taken = lease(operators, "person", owner, seconds=600)
     assert isinstance(taken, Lease)
-    fail(operators, taken, "summarizer_failed" if attempts == 1 else "http_500", attempts=attempts)
+    fail(operators, taken, "http_400" if attempts == 1 else "http_500", attempts=attempts)
     return owner
 
 

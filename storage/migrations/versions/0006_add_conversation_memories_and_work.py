@@ -37,9 +37,9 @@ CREATE FUNCTION usermemory.note_change() RETURNS trigger LANGUAGE plpgsql VOLATI
 DECLARE person uuid := coalesce(NEW.owner_id, OLD.owner_id); saved bigint;
 BEGIN
   IF TG_ARGV[0] = 'item' AND TG_OP <> 'DELETE' THEN
-    -- Whoever kept the same item in this hour has noted it, and a look at the owner costs as much as all the rest.
-    IF date_trunc('hour', OLD.updated_at, 'UTC') IS DISTINCT FROM date_trunc('hour', NEW.updated_at, 'UTC') THEN
-      -- Never waits: whoever holds the row is just noting that the person is active.
+    -- Whoever kept the same item in this minute has looked, and a look at the owner costs as much as all the rest.
+    IF date_trunc('minute', OLD.updated_at, 'UTC') IS DISTINCT FROM date_trunc('minute', NEW.updated_at, 'UTC') THEN
+      -- Never waits: whoever holds the row is mostly noting the same, and a later write notes it otherwise.
       UPDATE usermemory.owners SET last_active_at = NEW.updated_at WHERE id = (
         SELECT id FROM usermemory.owners WHERE id = person
            AND (last_active_at IS NULL

@@ -121,3 +121,14 @@ def test_a_message_that_cannot_be_buried_now_is_not_lost(works: Workplace) -> No
     queue.full = False
     assert drained(worker)
     assert [letter.reason for letter in queue.dead()] == ["abandoned"]
+
+
+def test_what_workers_that_stopped_gave_back_is_handed_over_all_the_same(works: Workplace) -> None:
+    works.queue.send([Message({"task_type": "MAIL"})])
+    for _ in range(5):
+        [delivery] = works.queue.receive(limit=1, visibility=60)
+        works.queue.extend(delivery, 0)
+    handed: list[Any] = []
+    works.worker(handler=handed.append).drain()
+    assert handed == [{"task_type": "MAIL"}]
+    assert works.queue.dead() == []

@@ -9,6 +9,7 @@ import pytest
 
 from graphs.recap import Recap, Transcript
 from graphs.testing import Answer, ScriptedChatModel, refused, said, truncated
+from graphs.update import update_memory
 from memory_tools.memory import UserMemory
 from storage.errors import NotFound, SummarizerFailed
 from storage.limits import DOCUMENT_LIMIT
@@ -80,6 +81,15 @@ def test_what_a_broken_model_passed_over_is_learnt_by_a_retry(works: Workplace) 
     assert dead(works) == []
     with pytest.raises(NotFound):
         retry(works.memory.database, "person", owner)
+
+
+def test_what_somebody_else_went_back_to_is_not_dead_any_more(works: Workplace) -> None:
+    person = works.say("ada", "I drink tea.")
+    update(works, *GARBAGE)
+    assert [error for _, error in dead(works)] == ["summarizer_failed"]
+    person.change(lambda stores: stores.cursors.go_back())
+    assert update_memory(person, model=ScriptedChatModel.of({"summary": "Tea."})).status == "saved"
+    assert dead(works) == []
 
 
 def test_a_good_day_with_nothing_new_does_not_hide_what_was_passed_over(works: Workplace) -> None:

@@ -15,6 +15,7 @@ from storage.errors import InvalidInput, InvalidJson, NotFound, TooLarge
 from storage.transaction import utc_now
 from storage.work.queue import BODY_LIMIT, VISIBILITY_LIMIT, Delivery, Message, Queue
 from storage.work.queues import open_queue
+from storage.work.sql_queue import SqlQueue
 from tests.clock import Ahead
 from tests.conftest import wipe
 from tests.queues import PATIENCE, Consumer, Handled, Place, SqsServer, numbered, numbers
@@ -155,7 +156,9 @@ def test_what_is_given_back_can_be_had_at_once_and_its_receipt_is_void(queue: Qu
     held = only(other.receive())
     queue.extend(given_back, 0)
     queue.acknowledge(given_back)
-    assert (held.receives, queue.receive(), queue.waiting()) == (2, [], 1)
+    assert (queue.receive(), queue.waiting()) == ([], 1)
+    # Who gives back says so, and that is no receipt; SQS counts it all the same.
+    assert held.receives == (1 if isinstance(queue, SqlQueue) else 2)
 
 
 def test_a_receipt_is_void_once_given_back_even_if_nobody_took_the_message(queue: Queue) -> None:
