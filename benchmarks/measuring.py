@@ -29,14 +29,33 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that the processes alive now have used."""
-        total = 0.0
-        for process in [self._postmaster, *self._postmaster.children(recursive=True)]:
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += times.user + times.system
-        return total
+        processes = [self._postmaster, *self._postmaster.children(recursive=True)]
+        return sum(cpu_of(process) for process in processes)
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Return the seconds of CPU that a process has used, 0 for one that is gone.
+
+    To the nanosecond where the kernel says so; its other figures are counted in hundredths of a second, too coarse for
+    a block of operations.
+    """
+    try:
+        return sum(int(each.read_text().split()[0]) for each in _threads(process)) / 1e9
+    except (OSError, ValueError):
+        pass
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
+
+
+def _threads(process: psutil.Process) -> list[Path]:
+    """Return where Linux says what each thread of a process has used; one that has ended meanwhile is not counted."""
+    found = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
+    if not found:
+        raise FileNotFoundError
+    return found
 
 
 @dataclass

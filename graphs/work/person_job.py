@@ -1,6 +1,6 @@
 """Person job: updates the document of one person with everything that is new (seed 001)."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from graphs.answer import Reason
 from graphs.summarizer import Summarizer
@@ -11,6 +11,9 @@ from memory_tools.memory import Memory
 from storage.errors import SummarizerFailed
 from storage.provenance import TokenUsage
 from storage.work.job_store import JobKind, Outcome
+
+ANSWER: Final = "summary"
+"""Where the loop has what a summarizer answered."""
 
 
 class PersonJob(LeasedJob):
@@ -50,17 +53,13 @@ class PersonJob(LeasedJob):
         """Run the loop once, and note what it cost, also where it breaks off."""
         context: Any = job.person
         result: dict[str, Any] = {}
-        events: Any = self._graph.stream(
-            {"messages": [], "conversation": None},
-            context=context,
-            stream_mode=["custom", "values"],
-            output_keys=RESULT,
+        steps: Any = self._graph.stream(
+            {"messages": [], "conversation": None}, context=context, stream_mode="values", output_keys=[*RESULT, ANSWER]
         )
         try:
-            for mode, value in events:
-                if mode == "values":
-                    result = value
-                if value.get("stage") == "diff" or result.get("error"):  # there was an answer, of use or of none
+            for result in steps:
+                answer = result.pop(ANSWER, None)
+                if result.get("error") or (answer is not None and answer.value is not None):  # of none or of use
                     job.answered = True
         finally:
             spent = result.get("tokens")
