@@ -250,7 +250,6 @@ queue_messages = sa.Table(
     sa.Column("dead_at", Instant()),
     sa.Column("reason", Ordered),
     sa.Index(None, "owner_id", "id"),
-    sa.Index(None, "available_at"),
     info={"class": "directory"},
     sqlite_autoincrement=True,
 )

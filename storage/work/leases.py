@@ -63,6 +63,10 @@ def lease(
     What was tried `attempts` times in vain is dead.
     """
     attempt = _Attempt(kind, subject, database.clock(), seconds, inactive_for, attempts)
+    with database.connection() as connection:
+        taken = attempt.at_once(connection)
+    if taken is not None:
+        return taken
     try:
         with unbound(database) as connection:
             return attempt.on(connection)
@@ -81,7 +85,17 @@ class _Attempt:
     inactive_for: timedelta
     attempts: int
 
+    def at_once(self, connection: sa.Connection) -> Lease | None:
+        """Take a job with one statement, which is enough for most; None where there is more to say about it."""
+        token = uuid4()
+        wanted = self._named | self._asked | self._taken(token) | {"its_limit": self.attempts}
+        row = connection.execute(_TAKE_AT_ONCE[self.kind], wanted).one_or_none()
+        if row is None:
+            return None
+        return Lease(self.kind, self.subject, row.owner_id, row.organization, token, row.attempts)
+
     def on(self, connection: sa.Connection) -> Lease | Busy | NotEligible:
+        """Take a job that needs more than that, or find out why it is not to be had."""
         row = connection.execute(_LOCKED, self._named).one_or_none()
         # Under the lock: who held it may have ended the job.
         about = connection.execute(_ABOUT[self.kind], self._asked).one_or_none()
@@ -113,12 +127,7 @@ class _Attempt:
             self._end(connection, row, "failed", {"state": "dead", "attempts": in_vain, "error": error})
             return NotEligible("dead")
         token = uuid4()
-        taken = {
-            "its_attempts": in_vain,
-            "its_lease": token,
-            "its_end": self.now + timedelta(seconds=self.seconds),
-            "its_time": self.now,
-        }
+        taken = self._taken(token) | {"its_attempts": in_vain}
         connection.execute(_TAKE if waits else _TAKE_ANEW, self._named | taken)
         return Lease(self.kind, self.subject, row.owner_id, about.organization_id, token, in_vain)
 
@@ -136,8 +145,11 @@ class _Attempt:
 
     @property
     def _asked(self) -> dict[str, Any]:
-        ended = {"its_time": self.now - self.inactive_for} if self.kind == "conversation" else {}
+        ended = {"quiet_since": self.now - self.inactive_for} if self.kind == "conversation" else {}
         return {"its_subject": self.subject} | ended
+
+    def _taken(self, token: UUID) -> dict[str, Any]:
+        return {"its_lease": token, "its_time": self.now, "its_end": self.now + timedelta(seconds=self.seconds)}
 
 
 def extend(database: Database, lease: Lease, seconds: float) -> bool:
@@ -163,14 +175,14 @@ def _about(kind: JobKind) -> sa.Select[Any]:
     if kind == "person":
         yes = sa.true().label("eligible")
         return sa.select(*whose, yes).where(owners.c.id == sa.bindparam("its_subject"), alive)
-    quiet_since = sa.bindparam("its_time", type_=conversations.c.last_message_at.type)
+    quiet_since = sa.bindparam("quiet_since", type_=conversations.c.last_message_at.type)
     ended = has_ended(quiet_since).label("eligible")
     wanted = sa.select(*whose, ended, conversations.c.updated_at.label("changed_at"))
     joined = wanted.join(conversations, conversations.c.owner_id == owners.c.id)
     return joined.where(conversations.c.id == sa.bindparam("its_subject"), alive)
 
 
-def _taking(**anew: Any) -> sa.Update:
+def _taking(**values: Any) -> sa.Update:
     moment = jobs.c.updated_at.type
     taken = {
         "state": "waiting",
@@ -181,10 +193,31 @@ def _taking(**anew: Any) -> sa.Update:
         "leased_until": sa.bindparam("its_end", type_=moment),
         "updated_at": sa.bindparam("its_time", type_=moment),
     }
-    return sa.update(jobs).where(*_THIS).values(taken | anew)
+    return sa.update(jobs).where(*_THIS).values(taken | values)
+
+
+def _taking_at_once(kind: JobKind) -> sa.Update:
+    """Take a job that waits, is due, was not tried too often, and is eligible.
+
+    Whoever waits here for another worker's lock sees the job as that one leaves it, but the subject as it was before:
+    the job is over then, or in work, and is not taken.
+    """
+    now = sa.bindparam("its_time", type_=jobs.c.updated_at.type)
+    tried = jobs.c.attempts + sa.case((jobs.c.lease_token.is_(None), 0), else_=1)
+    about = _about(kind).subquery()
+    organization = sa.select(owners.c.organization_id).where(owners.c.id == jobs.c.owner_id).scalar_subquery()
+    taken = _taking(attempts=tried).where(
+        jobs.c.state == "waiting",
+        sa.or_(jobs.c.leased_until.is_(None), jobs.c.leased_until <= now),
+        sa.or_(jobs.c.next_attempt_at.is_(None), jobs.c.next_attempt_at <= now),
+        tried < sa.bindparam("its_limit", type_=jobs.c.attempts.type),
+        sa.exists().where(about.c.eligible),
+    )
+    return taken.returning(jobs.c.owner_id, jobs.c.attempts, organization.label("organization"))
 
 
 _ABOUT: Final = {"conversation": _about("conversation"), "person": _about("person")}
+_TAKE_AT_ONCE: Final = {"conversation": _taking_at_once("conversation"), "person": _taking_at_once("person")}
 _TAKE: Final = _taking()
 _TAKE_ANEW: Final = _taking(
     batch_id=None,

@@ -125,22 +125,22 @@ class SqlQueue:
     def _claim(self, limit: int, visibility: float) -> list[Delivery]:
         now, token = self._database.clock(), uuid4()
         claim = {"now": now, "until": now + timedelta(seconds=visibility), "holder": token, "most": limit}
-        with self._database.connection() as connection:
-            # No BEGIN: it is one statement, which takes SQLite's write lock as it begins.
+        with unbound(self._database, in_order_of_an_index=True) as connection:
             rows = connection.execute(_CLAIM, claim).all()
-            if any(row.owner_id for row in rows):
-                lost = self._step_back(connection, token, [row.id for row in rows])
-                rows = [row for row in rows if row.id not in lost]
+        if any(row.owner_id for row in rows):
+            lost = self._step_back(token, min(row.id for row in rows), max(row.id for row in rows))
+            rows = [row for row in rows if row.id not in lost]
         return [_delivery(row, token) for row in sorted(rows, key=lambda row: row.id)]
 
-    def _step_back(self, connection: sa.Connection, token: UUID, taken: list[int]) -> set[int]:
+    def _step_back(self, token: UUID, first: int, last: int) -> set[int]:
         """Give back what was taken while another consumer took another message of its group; return which.
 
         That happens where a message was committed after one behind it: two consumers may each have seen only one of
         them. Of two that look again after their own claim was committed, at least one sees the other's.
         """
-        again = {"now": self._database.clock(), "holder": token, "taken": taken}
-        return set(connection.scalars(_STEP_BACK, again))
+        again = {"now": self._database.clock(), "holder": token, "first": first, "last": last}
+        with self._database.connection() as connection:
+            return set(connection.scalars(_STEP_BACK, again))
 
     def _change(self, statement: sa.Executable, delivery: Delivery, **values: Any) -> None:
         number, token = _opened(delivery.receipt)
@@ -156,23 +156,33 @@ _other: Final = queue_messages.alias("other")
 _now: Final = sa.bindparam("now", type_=Instant())
 _until: Final = sa.bindparam("until", type_=Instant())
 _holder: Final = sa.bindparam("holder", type_=sa.Uuid())
+_first: Final = sa.bindparam("first", type_=sa.BigInteger())
+_last: Final = sa.bindparam("last", type_=sa.BigInteger())
 _wanted: Final = sa.bindparam("wanted", type_=sa.BigInteger())
 
-_beside: Final[sa.Select[Any]] = sa.select(sa.literal_column("1")).where(
-    _other.c.owner_id == _m.owner_id, _other.c.id != _m.id, _other.c.dead_at.is_(None)
-)
-"""The living messages of the same group."""
 
-_behind_another: Final = sa.exists(_beside.where(_other.c.id < _m.id).correlate(queue_messages))
+def _has_beside_it(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return whether a message has another living one of its group that meets a condition.
 
-_group_is_out: Final = sa.exists(
-    _beside.where(_other.c.token.is_not(None), _other.c.available_at > _now).correlate(queue_messages)
-)
+    Looked up for each message by itself: PostgreSQL makes a join of EXISTS, and reads the whole queue for it.
+    """
+    same_group = _other.c.owner_id == _m.owner_id, _other.c.id != _m.id, _other.c.dead_at.is_(None)
+    found = sa.select(_other.c.id).where(*same_group, condition).limit(1)
+    return found.correlate(queue_messages).scalar_subquery().is_not(None)
+
+
+_is_out: Final = _other.c.token.is_not(None) & (_other.c.available_at > _now)
+
+_group_is_out: Final = _has_beside_it(_is_out)
 """Another message of the group is held, whichever it is: an older one may have been committed or revived later."""
+
+_has_to_wait: Final = _has_beside_it((_other.c.id < _m.id) | _is_out)
+"""Behind an older message of its group, or while another one is held. One condition, so that nothing but the index by
+groups is of use for it."""
 
 _ready: Final = (
     sa.select(_m.id)
-    .where(_m.dead_at.is_(None), _m.available_at <= _now, ~_behind_another, ~_group_is_out)
+    .where(_m.dead_at.is_(None), _m.available_at <= _now, ~_has_to_wait)
     .order_by(_m.id)
     .limit(sa.bindparam("most", type_=sa.Integer()))
     .with_for_update(skip_locked=True)
@@ -191,7 +201,7 @@ _CLAIM: Final = (
 
 _STEP_BACK: Final = (
     sa.update(queue_messages)
-    .where(_m.id.in_(sa.bindparam("taken", expanding=True)), _m.token == _holder, _group_is_out)
+    .where(_m.id.between(_first, _last), _m.token == _holder, _group_is_out)
     .values(token=None, available_at=_now, receives=_m.receives - 1)
     .returning(_m.id)
 )

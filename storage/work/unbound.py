@@ -12,14 +12,15 @@ from storage.tables import batches
 
 
 @contextmanager
-def unbound(database: Database) -> Generator[sa.Connection]:
+def unbound(database: Database, *, in_order_of_an_index: bool = False) -> Generator[sa.Connection]:
     """Open a transaction that writes; it commits when the block ends without an error.
 
-    On PostgreSQL it reaches what the role of the URL may reach without being bound: UnsafeRole for anything else.
+    `in_order_of_an_index` is as in `storage.dialect.begin_to_write`. On PostgreSQL it reaches what the role of the URL
+    may reach without being bound: UnsafeRole for anything else.
     """
     with database.connection() as connection:
         driver: Any = connection.connection.driver_connection
-        begin_to_write(connection)
+        begin_to_write(connection, in_order_of_an_index=in_order_of_an_index)
         try:
             yield connection
             require_whole(driver)

@@ -88,6 +88,20 @@ def test_a_job_belongs_to_whoever_leases_it_first(clocked_worker: Database, pers
     assert (job.state, job.outcome, job.attempts, job.leased_until) == ("done", "unchanged", 0, None)
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_lease_tells_whose_job_it_is_and_of_which_organization(
+    clocked_worker: Database, ada: UUID, clock: Clock, waits: bool
+) -> None:
+    eve = resolve(clocked_worker, Identity.of(user="ada", organization="acme")).owner
+    talks = {owner: talk(clocked_worker, owner) for owner in (ada, eve)}
+    clock.move(7_200)
+    if waits:
+        open_batch(clocked_worker, "conversations", [Subject(talks[eve], eve, "acme"), Subject(talks[ada], ada, "x")])
+    for owner, organization in ((eve, "acme"), (ada, "default")):
+        held = begin_conversation(clocked_worker, talks[owner])
+        assert (held.subject, held.owner, held.organization) == (talks[owner], owner, organization)
+
+
 def test_of_eight_who_lease_the_same_jobs_one_gets_each(clocked_worker: Database) -> None:
     everybody = [resolve(clocked_worker, Identity.of(user=f"person-{number}")).owner for number in range(12)]
     for one in everybody[:6]:  # the others have no job yet
