@@ -96,7 +96,6 @@ CREATE INDEX jobs_owner_id_idx ON jobs (owner_id)
 CREATE INDEX jobs_state_next_attempt_at_idx ON jobs (state, next_attempt_at)
 CREATE INDEX outbox_owner_id_idx ON outbox (owner_id)
 CREATE INDEX owners_survivor_id_idx ON owners (survivor_id)
-CREATE INDEX queue_messages_available_at_idx ON queue_messages (available_at)
 CREATE INDEX queue_messages_owner_id_id_idx ON queue_messages (owner_id, id)
 CREATE INDEX snapshots_checkpoints_idx ON snapshots (owner_id, created_at, version) WHERE checkpoint IS NOT NULL
 """
