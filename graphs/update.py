@@ -15,6 +15,7 @@ from graphs.isolated import IsolatedGraph
 from graphs.material import Source
 from graphs.nodes import DatabaseNodes, SummarizeNode
 from graphs.state import Status, UpdateInput, UpdateOutput, UpdateState
+from graphs.storing import patiently
 from graphs.summarizer import ModelSummarizer, Summarizer
 from graphs.surviving import surviving
 from memory_tools.context import MemoryContext
@@ -114,6 +115,7 @@ def build_update_graph(
     roles: Collection[str] = ("user", "assistant"),
     item_namespaces: Sequence[str] = (DEFAULT_NAMESPACE,),
     retry_model_on: tuple[type[Exception], ...] = RETRIED,
+    patient: bool = False,
 ) -> UpdateGraph:
     """Return the loop as a compiled graph, to run alone (`invoke`, `ainvoke`, `stream`) or as a node of another.
 
@@ -123,15 +125,20 @@ def build_update_graph(
     kept (`graphs.extractive`).
     `item_namespaces` are those whose changed items count as new, `sources` what the host knows beside.
     `retry_model_on` are errors of the model that are tried again; every other one is raised, and what was new stays
-    new. No checkpoint of the graph itself is ever written: a run that broke off begins again from the database.
+    new. Steps for which the database is away are tried three times; with `patient` what the model answered is kept at
+    hand for longer (`graphs.storing`). No checkpoint of the graph itself is ever written: a run that broke off begins
+    again from the database.
     """
     nodes = update_nodes(
         memory, model=model, summarizer=summarizer, sources=sources, roles=roles, item_namespaces=item_namespaces
     )
+    if patient:
+        nodes["save"] = patiently(nodes["save"])
     builder = StateGraph(UpdateState, MemoryContext, input_schema=UpdateInput, output_schema=UpdateOutput)
     for name in STEPS:
         retried = retry_model_on if name == "summarize" else (DatabaseUnavailable,)
-        builder.add_node(name, nodes[name], retry_policy=RetryPolicy(retry_on=retried))
+        once = patient and name == "save"
+        builder.add_node(name, nodes[name], retry_policy=None if once else RetryPolicy(retry_on=retried))
     builder.add_edge(START, STEPS[0])
     for step, following in pairwise(STEPS):
         builder.add_edge(step, following)

@@ -2,19 +2,15 @@
 
 from typing import ClassVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
 from graphs.conversation_summarizer import ConversationSummarizer
 from graphs.recaps import NewRecap, recap_conversation
+from graphs.storing import storing
 from graphs.work.leased_job import Assignment, LeasedJob, Rules, Stopping
 from graphs.work.leases import Leases
 from memory_tools.memory import Memory
-from storage.errors import Conflict, DatabaseUnavailable, NotFound
+from storage.errors import NotFound
 from storage.stores import Stores
-from storage.work.job_store import JobKind, LeaseLost, Outcome
-
-STORING_SECONDS = 60.0
-"""For how long an answer that is paid for is kept at hand while the database cannot take it."""
+from storage.work.job_store import JobKind, Outcome
 
 
 class ConversationJob(LeasedJob):
@@ -54,13 +50,7 @@ class ConversationJob(LeasedJob):
         return recap_conversation(job.person, name, self._summarizer)
 
     def _keep(self, job: Assignment, recap: NewRecap) -> None:
-        """Keep one answer, patiently: asking for it again would cost as much again."""
-        for attempt in Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=stop_after_delay(STORING_SECONDS),
-            wait=wait_random_exponential(max=5),
-            reraise=True,
-        ):
+        for attempt in storing():
             with attempt:
                 self._keep_once(job, recap)
         job.settled()
@@ -87,8 +77,3 @@ def _is_kept(stores: Stores, recap: NewRecap) -> bool:
     except NotFound:
         return False
     return (kept.message_count, kept.data) == (recap.message_count, recap.data)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Tell whether it may go well the next time: the database is away, or another transaction was in the way."""
-    return isinstance(error, DatabaseUnavailable | Conflict) and not isinstance(error, LeaseLost)

@@ -25,7 +25,7 @@ class PersonJob(LeasedJob):
 
     def __init__(self, memory: Memory, leases: Leases, rules: Rules, summarizer: Summarizer) -> None:
         super().__init__(memory, leases, rules)
-        self._graph = build_update_graph(memory, summarizer=summarizer)
+        self._graph = build_update_graph(memory, summarizer=summarizer, patient=True)
 
     def do(self, job: Assignment) -> None:
         """Run the loop again and again; each run keeps its own outcome together with how far it has seen."""

@@ -44,7 +44,7 @@ def leave_in_doubt(monkeypatch: pytest.MonkeyPatch, method: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["conversation", "person"])
 def test_a_job_that_ended_is_counted_once(works: Workplace, kind: JobKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graphs.work.conversation_job.STORING_SECONDS", 0)
+    monkeypatch.setattr("graphs.storing.STORING_SECONDS", 0)
     person, subject, batch = begun(works, kind)
     unanswered = leave_in_doubt(monkeypatch, "finish")
     model = ScriptedChatModel.of(said(TEA))
@@ -56,7 +56,7 @@ def test_a_job_that_ended_is_counted_once(works: Workplace, kind: JobKind, monke
 
 def test_a_round_that_was_kept_is_counted_once(works: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graphs.recaps.TRANSCRIPT_MESSAGES", 1)
-    monkeypatch.setattr("graphs.work.conversation_job.STORING_SECONDS", 60)
+    monkeypatch.setattr("graphs.storing.STORING_SECONDS", 60)
     _, subject, batch = begun(works, "conversation", "One.", "Two.")
     unanswered = leave_in_doubt(monkeypatch, "go_on")
     model = ScriptedChatModel.of(said(TEA), said(TEA))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from tenacity import wait_none
 
 from graphs.asking import charge, paid
 from graphs.testing import Answer, ScriptedChatModel, said
@@ -18,19 +19,22 @@ from tests.graphs.workers import Workplace
 
 DAY = 86_400
 
+KEPT_IN = {"conversation": "conversation_memories", "person": "cursors"}
+"""The table that an answer is kept in, or what else is written with it."""
+
 KINDS = pytest.mark.parametrize("kind", ["conversation", "person"])
 
 
 @pytest.fixture(autouse=True)
 def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that cannot be stored is tried once."""
-    monkeypatch.setattr("graphs.work.conversation_job.STORING_SECONDS", 0)
+    monkeypatch.setattr("graphs.storing.STORING_SECONDS", 0)
 
 
 @KINDS
 def test_an_answer_that_cannot_be_stored_counts_as_an_attempt_and_is_on_record(works: Workplace, kind: JobKind) -> None:
     person, subject, batch = begun(works, kind)
-    with disk(works, "cursors" if kind == "person" else "conversation_memories") as full:
+    with disk(works, KEPT_IN[kind]) as full:
         model = ScriptedChatModel.of(full.fill, said(TEA))
         worker = works.worker(model=model, prices=Prices(1, 2))
         worker.drain()
@@ -83,16 +87,35 @@ def _subjects(works: Workplace, kind: JobKind) -> list[UUID]:
     return found
 
 
+@KINDS
+def test_a_database_that_is_away_for_a_while_costs_no_second_answer(
+    works: Workplace, kind: JobKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.storing.STORING_SECONDS", 60)
+    monkeypatch.setattr("graphs.storing.wait_random_exponential", lambda **_: wait_none())
+    person, subject, batch = begun(works, kind)
+    with disk(works, KEPT_IN[kind]) as full:
+        full.limit = 10
+        works.worker(model=ScriptedChatModel.of(full.fill)).drain()
+    assert full.refused == 10
+    assert remembered(person, kind) == "Tea."
+    assert (job(works, kind, subject).state, job(works, kind, subject).attempts) == ("done", 0)
+    assert paid_for(works, batch)[0] == 10
+
+
+@KINDS
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # SQLite knows no such conflicts
-def test_a_transaction_in_the_way_costs_no_second_answer(works: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graphs.work.conversation_job.STORING_SECONDS", 30)
-    person, subject, batch = begun(works, "conversation")
-    with disk(works, "conversation_memories") as crowd:
+def test_a_transaction_in_the_way_costs_no_second_answer(
+    works: Workplace, kind: JobKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.storing.STORING_SECONDS", 30)
+    person, subject, batch = begun(works, kind)
+    with disk(works, KEPT_IN[kind]) as crowd:
         crowd.error, crowd.limit = psycopg.errors.DeadlockDetected, 2
         works.worker(model=ScriptedChatModel.of(crowd.fill)).drain()
     assert crowd.refused == 2
-    assert remembered(person, "conversation") == "Tea."
-    assert job(works, "conversation", subject).attempts == 0
+    assert remembered(person, kind) == "Tea."
+    assert job(works, kind, subject).attempts == 0
     assert paid_for(works, batch)[0] == 10
 
 
