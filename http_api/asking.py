@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from http_api.etag import Conditions, Versioned, conditions, held_to, read_document, tag, version_of
-from http_api.idempotency import REPLAYED, Answer, answered_once, fingerprint, idempotency_key
+from http_api.idempotency import REPLAYED, Answer, AnswerOnce, answered_once, fingerprint, idempotency_key
 from http_api.identity import DOOR, Asker, Recognition
 from http_api.members import WITH_BODY, body_of, checked, is_little, members_of
 from http_api.problems import MAY_READ, NoWorkersUrl
@@ -115,8 +115,8 @@ class Question:
     versioned: Versioned | None = None
     """What has versions takes conditions."""
 
-    keeps_keys: bool = True
-    """Whether an answer is kept under the `Idempotency-Key` that it was asked for with."""
+    once: AnswerOnce = answered_once
+    """Keeps the answer to a write under the `Idempotency-Key` that it was asked for with."""
 
     @cached_property
     def writes(self) -> bool:
@@ -146,11 +146,11 @@ class Question:
                 person = asker.person(self.needed) if self.whose is None else self.whose(door, asker, ask)
             if asker.names_nobody:
                 door.pace(asker.bucket(person))
-            if key is None or not self.keeps_keys:
+            if key is None:
                 given = self._held(person, ask, wanted)
             else:
                 same = fingerprint(self.name, members, request.headers)
-                given = answered_once(person, key, same, lambda within: self._answer(within, ask, wanted))
+                given = self.once(person, key, same, lambda within: self._answer(within, ask, wanted))
             if self.writes and not given.replayed:
                 door.announce(person.key, self.name, members, given.value)
             seen.content(lambda: dumps(given.value))
@@ -191,9 +191,8 @@ class Trigger:
 async def answered(request: Request, question: Question) -> Response:
     """Return the answer to a question about one person.
 
-    Under an `Idempotency-Key`, a write and its answer are one transaction of the person's. Without `keeps_keys` the key
-    is passed over: what is written is not the person's. Raises the errors of `storage`, which the app tells as problem
-    details.
+    Under an `Idempotency-Key`, a write and its answer are one transaction. Raises the errors of `storage`, which the
+    app tells as problem details.
     """
     door: Door = request.app.state.door
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from starlette.datastructures import Headers
 
 from http_api.problems import Malformed
 from memory_tools.memory import UserMemory
-from memory_tools.within import Within
+from memory_tools.within import Configuring, Within
 from storage.canonical import dumps
+from storage.configuring import edit_configurations
+from storage.idempotency import Answered
 from storage.json_types import Json
 
 HEADER: Final = "Idempotency-Key"
@@ -49,6 +51,10 @@ def fingerprint(name: str, members: dict[str, Json], headers: Headers) -> Json:
     return {"name": name, "members": sha256(dumps(members).encode()).hexdigest(), "conditions": conditions}
 
 
+AnswerOnce: TypeAlias = Callable[[UserMemory, str, Json, Callable[[UserMemory], Answer]], Answer]
+"""Answers a request of a person under a key, where it has not come before: `answered_once` or `configured_once`."""
+
+
 def answered_once(person: UserMemory, key: str, request: Json, act: Callable[[UserMemory], Answer]) -> Answer:
     """Return what `act` answers, or what it answered when the same request came under `key` before.
 
@@ -56,10 +62,19 @@ def answered_once(person: UserMemory, key: str, request: Json, act: Callable[[Us
     Raises IdempotencyKeyReused where another request came under the key.
     """
     with person.begin() as stores:
+        return _given(stores.once(key, request, lambda: _kept(act(Within(person, stores)))))
 
-        def once() -> dict[str, Any]:
-            answer = act(Within(person, stores))
-            return {"status": answer.status, "value": answer.value, "etag": answer.etag}
 
-        kept = stores.once(key, request, once)
+def configured_once(person: UserMemory, key: str, request: Json, act: Callable[[UserMemory], Answer]) -> Answer:
+    """Do the same where the organization's configuration is written: the key is the organization's."""
+    with edit_configurations(person.memory.database) as edits:
+        organization = person.identity.organization
+        return _given(edits.once(organization, key, request, lambda: _kept(act(Configuring(person, edits)))))
+
+
+def _kept(answer: Answer) -> dict[str, Any]:
+    return {"status": answer.status, "value": answer.value, "etag": answer.etag}
+
+
+def _given(kept: Answered) -> Answer:
     return Answer(kept.answer["status"], kept.answer["value"], kept.answer["etag"], kept.again)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from http_api.answer_schemas import answer_schema
 from http_api.asking import SCOPES, Door
 from http_api.etag import VERSIONED
+from http_api.idempotency import answered_once, configured_once
 from http_api.identity import Asker
 from http_api.routes import Plain, add_route
 from memory_tools.access import Scope
@@ -50,7 +51,7 @@ def _add(router: APIRouter, operation: Operation[Any, Any]) -> None:
         scope=Scope.OPERATE if operation.audience is Audience.OPERATOR else SCOPES[operation.effect],
         whose=None if is_personal else _anybody,
         versioned=VERSIONED.get(operation.name),
-        keeps_keys=is_personal,
+        once=answered_once if is_personal else configured_once,
     )
 
 

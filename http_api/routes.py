@@ -11,6 +11,7 @@ from starlette.responses import Response
 from http_api.asking import Question, Whose, answered, triggered
 from http_api.description import described
 from http_api.etag import Versioned
+from http_api.idempotency import AnswerOnce, answered_once
 from http_api.openapi import OF_JOBS
 from memory_tools.access import Scope
 from memory_tools.operation import Effect, Input
@@ -45,7 +46,7 @@ def add_route(
     whose: Whose | None = None,
     status: int = 200,
     versioned: Versioned | None = None,
-    keeps_keys: bool = True,
+    once: AnswerOnce = answered_once,
     named_by_header: bool = True,
 ) -> None:
     """Add a route, such as `POST /x`, to a router of Plain routes.
@@ -53,8 +54,7 @@ def add_route(
     Which of the members decide the answer says Question, and which describe it `described`.
     """
     method, _, path = route.partition(" ")
-    asked = Question(name, act, question, effect, scope, whose, status, versioned, keeps_keys)
-    takes_key = asked.writes and keeps_keys
+    asked = Question(name, act, question, effect, scope, whose, status, versioned, once)
 
     async def endpoint(request: Request) -> Response:
         return await asking(request, asked)
@@ -79,7 +79,7 @@ def add_route(
             versioned=versioned,
             named_by_header=named_by_header,
             asked_by=OF_JOBS if asking is triggered else None,
-            takes_key=takes_key,
-            replays=takes_key and asking is answered,
+            takes_key=asked.writes,
+            replays=asked.writes and asking is answered,
         ),
     )

@@ -1,6 +1,7 @@
 """Configurations: what organizations and flows let memory do, as Python calls them."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from storage.configuration import (
@@ -8,9 +9,8 @@ from storage.configuration import (
     MemoryConfiguration,
     effective_configuration,
     read_configuration,
-    reset_configuration,
-    set_configuration,
 )
+from storage.configuring import ConfigurationEdits, edit_configurations
 from storage.database import Database
 from storage.identity import DEFAULT_ORGANIZATION
 
@@ -18,8 +18,10 @@ from storage.identity import DEFAULT_ORGANIZATION
 class Configurations:
     """The stored levels: an organization's own, and those of its flows. Editing them is an operator's act."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, edits: ConfigurationEdits | None = None) -> None:
+        """With `edits` what is written is a part of a transaction that is open already."""
         self._database = database
+        self._edits = edits
 
     def get(self, organization: str = DEFAULT_ORGANIZATION, *, flow: str | None = None) -> MemoryConfiguration:
         """Return what is stored for exactly this level; its `as_json` has only the members that were set."""
@@ -42,9 +44,17 @@ class Configurations:
         *,
         flow: str | None = None,
     ) -> MemoryConfiguration:
-        """Set members of one level and return what is stored there now; on PostgreSQL with the worker's URL."""
-        return set_configuration(self._database, organization, flow, changes)
+        """Set members of one level, leave its others as they are, and return what is stored there now.
+
+        On PostgreSQL it needs the worker's URL, and raises UnsafeRole with another.
+        """
+        with self._editing() as edits:
+            return edits.set(organization, flow, changes)
 
     def reset(self, organization: str = DEFAULT_ORGANIZATION, *, flow: str | None = None) -> None:
         """Forget one level; raises NotFound when nothing was set there."""
-        reset_configuration(self._database, organization, flow)
+        with self._editing() as edits:
+            edits.reset(organization, flow)
+
+    def _editing(self) -> AbstractContextManager[ConfigurationEdits]:
+        return edit_configurations(self._database) if self._edits is None else nullcontext(self._edits)

@@ -186,6 +186,11 @@ class UserMemory:
         """What is worth remembering of each conversation."""
         return ConversationMemories(self)
 
+    @property
+    def configurations(self) -> Configurations:
+        """What organizations and flows let memory do."""
+        return self.memory.configurations
+
     def note_activity(self) -> None:
         """Note that the person is active now, in a way that memory does not see: the next daily job is for them, too.
 

@@ -1,12 +1,11 @@
 """Configuration: what an organization, or one of its flows, lets memory do (seed 004). Data in the database.
 
 A level keeps only the members that somebody set. The flow's stand over the organization's, those over the program's
-default. On PostgreSQL it is edited with the worker's URL; the application reads it by the exact name and lists nobody.
+default. The application reads it by the exact name and lists nobody; how it is edited says `storage.configuring`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import reduce
 from typing import Any, Final
 
@@ -14,14 +13,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from storage.canonical import canonical, loads
+from storage.canonical import loads
 from storage.database import Database
-from storage.dialect import begin_to_write, insert_if_new, is_postgresql
-from storage.errors import Conflict, DatabaseError, InvalidInput, NotFound
+from storage.dialect import is_postgresql
+from storage.errors import DatabaseError, InvalidInput
 from storage.json_types import Json
 from storage.names import check_name
 from storage.pointer import kind, pointer, shown
-from storage.tables import configurations
 from storage.transaction import NeedsTransaction
 
 RETENTION_LIMIT: Final = 36_500
@@ -103,7 +101,7 @@ def configuration_levels(
 
     Reads on an open connection, in whatever transaction it is in, and needs nobody to be bound. Raises InvalidName.
     """
-    return tuple(_levels(connection, *_level(organization, flow)).values())
+    return tuple(_levels(connection, *level_of(organization, flow)).values())
 
 
 def effective(levels: Iterable[MemoryConfiguration], default: MemoryConfiguration = DEFAULT) -> MemoryConfiguration:
@@ -116,7 +114,7 @@ def read_configuration(database: Database, organization: str, flow: str | None =
 
     Raises InvalidName.
     """
-    level = _level(organization, flow)
+    level = level_of(organization, flow)
     with database.connection() as connection:
         return _levels(connection, *level).get(level[1], DEFAULT)
 
@@ -125,7 +123,7 @@ def effective_configuration(
     database: Database, organization: str, flow: str | None = None, default: MemoryConfiguration = DEFAULT
 ) -> MemoryConfiguration:
     """Return what holds in the flow, or without one in the organization. Raises InvalidName."""
-    level = _level(organization, flow)
+    level = level_of(organization, flow)
     with suppress(NeedsTransaction), database.single_handle() as handle:
         rows = handle.call(_CALL, *level) if database.on_postgresql else handle.execute(_QUERY, level).fetchall()
         return effective(_by_flow(rows).values(), default)
@@ -133,46 +131,14 @@ def effective_configuration(
         return effective(_levels(connection, *level).values(), default)
 
 
-def set_configuration(
-    database: Database, organization: str, flow: str | None, changes: MemoryConfiguration | Mapping[str, Any]
-) -> MemoryConfiguration:
-    """Set members of one level, leave its others as they are, and return what is stored there now.
-
-    Two who set different members at once keep both. An operator's act: on PostgreSQL it needs the worker's URL and
-    raises UnsafeRole with another. Raises InvalidName and InvalidInput.
-    """
-    level = _level(organization, flow)
-    changed = MemoryConfiguration.of(changes).as_json()
-    with database.connection() as connection:
-        begin_to_write(connection)
-        stored = _merge(connection, level, changed, database.clock())
-        connection.commit()
-    return _known(stored)
-
-
-def reset_configuration(database: Database, organization: str, flow: str | None = None) -> None:
-    """Forget what was set for the level: what stands below it holds again. An operator's act, like setting.
-
-    Raises NotFound when nothing was set there, and InvalidName.
-    """
-    level = _level(organization, flow)
-    with database.connection() as connection:
-        if connection.execute(sa.delete(configurations).where(*_at(level))).rowcount == 0:
-            raise NotFound("nothing is configured there")
-
-
-_Level = tuple[str, str]
+Level = tuple[str, str]
 """An organization, and one of its flows or _OWN."""
 
 
-def _level(organization: str, flow: str | None) -> _Level:
+def level_of(organization: str, flow: str | None) -> Level:
+    """Return where a configuration is stored. Raises InvalidName."""
     check_name(organization, "organization id")
     return organization, _OWN if flow is None else check_name(flow, "flow")
-
-
-def _at(level: _Level) -> tuple[sa.ColumnElement[bool], ...]:
-    organization, flow = level
-    return configurations.c.organization_id == organization, configurations.c.flow == flow
 
 
 def _levels(connection: sa.Connection, organization: str, flow: str) -> dict[str, MemoryConfiguration]:
@@ -182,7 +148,7 @@ def _levels(connection: sa.Connection, organization: str, flow: str) -> dict[str
 
 
 def _by_flow(rows: Iterable[Sequence[Any]]) -> dict[str, MemoryConfiguration]:
-    found = {flow: _known(loads(settings)) for flow, settings in rows}
+    found = {flow: known_members(loads(settings)) for flow, settings in rows}
     return {flow: found[flow] for flow in sorted(found)}
 
 
@@ -198,27 +164,7 @@ _FROM_TABLE: Final = sa.text(
 )
 
 
-def _merge(connection: sa.Connection, level: _Level, changed: dict[str, Json], now: datetime) -> dict[str, Json]:
-    """Write `changed` over what is stored, within a transaction, and return the members that are stored then.
-
-    As JSON: what a newer program has set, and this one does not know, stays.
-    """
-    organization, flow = level
-    row = {"organization_id": organization, "flow": flow, "settings": canonical(changed), "updated_at": now}
-    here = sa.select(configurations.c.settings).where(*_at(level)).with_for_update()
-    for _ in range(2):  # a second time when somebody resets it between the two statements
-        if insert_if_new(connection.execute, configurations, row):
-            return changed
-        settings = connection.execute(here).scalar_one_or_none()
-        if settings is not None:
-            merged: dict[str, Json] = loads(settings) | changed
-            values = {"settings": canonical(merged), "updated_at": now}
-            connection.execute(sa.update(configurations).where(*_at(level)).values(values))
-            return merged
-    raise Conflict("somebody resets this configuration again and again")
-
-
-def _known(stored: dict[str, Json]) -> MemoryConfiguration:
+def known_members(stored: dict[str, Json]) -> MemoryConfiguration:
     """Return the members of a stored configuration that this program knows: a newer one may have set others."""
     names = {to_camel(name) for name in MemoryConfiguration.model_fields}
     try:

@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -12,7 +15,7 @@ from storage.errors import IdempotencyKeyReused, UserMemoryError
 from storage.json_types import Json
 from storage.names import check_name
 from storage.outcome import Outcome, outcome_as_json, outcome_from_json
-from storage.tables import idempotency_keys
+from storage.tables import configuration_keys, idempotency_keys
 from storage.transaction import Work
 
 
@@ -39,19 +42,40 @@ def answer_once(work: Work, key: str, request: Json, act: Callable[[], Json]) ->
     one's outcome. (Locking and looking in one statement fails under a race.) The claim, the act and the answer are
     one transaction. Raises IdempotencyKeyReused when the key came with another request.
     """
+    return _answer_once(work.execute, idempotency_keys.c.owner_id, work.owner, key, request, work.clock(), act)
+
+
+def configure_once(
+    connection: sa.Connection, organization: str, key: str, request: Json, now: datetime, act: Callable[[], Json]
+) -> Answered:
+    """Do the same with a key of an organization, in a transaction that writes its configurations."""
+    whose = configuration_keys.c.organization_id
+    return _answer_once(connection.execute, whose, organization, key, request, now, act)
+
+
+def _answer_once(
+    execute: Callable[..., sa.CursorResult[Any]],
+    whose: sa.Column[Any],
+    holder: UUID | str,
+    key: str,
+    request: Json,
+    now: datetime,
+    act: Callable[[], Json],
+) -> Answered:
     check_name(key, "idempotency key")
+    keys = whose.table
     fingerprint = hashlib.sha256(canonical(request).encode()).hexdigest()
-    mine = idempotency_keys.c.owner_id == work.owner, idempotency_keys.c.key == key
-    claim = {"owner_id": work.owner, "key": key, "fingerprint": fingerprint, "created_at": work.clock()}
-    if insert_if_new(work.execute, idempotency_keys, claim):
+    mine = whose == holder, keys.c.key == key
+    claim = {whose.name: holder, "key": key, "fingerprint": fingerprint, "created_at": now}
+    if insert_if_new(execute, keys, claim):
         try:
             answer = act()
         except UserMemoryError:  # whoever catches it commits the rest: a key without an outcome must not stay
-            work.execute(sa.delete(idempotency_keys).where(*mine))
+            execute(sa.delete(keys).where(*mine))
             raise
-        work.execute(sa.update(idempotency_keys).where(*mine).values(outcome=dumps(answer)))
+        execute(sa.update(keys).where(*mine).values(outcome=dumps(answer)))
         return Answered(answer, again=False)
-    earlier = work.execute(sa.select(idempotency_keys).where(*mine)).one()
+    earlier = execute(sa.select(keys).where(*mine)).one()
     if earlier.fingerprint != fingerprint:
         raise IdempotencyKeyReused(f"the idempotency key {key!r} was used before, for another request")
     return Answered(loads(earlier.outcome), again=True)

@@ -11,7 +11,7 @@ from storage.errors import NotMigrated, UnsafeRole
 from storage.roles import LOGIN_ROLES, checked_prefix, create_roles
 from storage.settings import DatabaseSettings
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration, which this program needs."""
 
 _LOCK = 0x75736572_6D656D00

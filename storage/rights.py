@@ -100,6 +100,7 @@ DIRECTORY = {
         (Policy("resolve", "SELECT", "resolver", "true"), Policy("edit", "ALL", "worker", "true", "true"), _WIPE),
         {"resolver": "SELECT", "worker": "SELECT INSERT UPDATE(revoked_at)", "eraser": "SELECT DELETE"},
     ),
+    "configuration_keys": TableRights((_WORK,), {"worker": _ALL_RIGHTS}),
     "batches": TableRights((_WORK,), {"worker": _ALL_RIGHTS}),
     "jobs": TableRights((_WORK, _WIPE), {"worker": _ALL_RIGHTS, "eraser": "SELECT DELETE"}),
     "queue_messages": TableRights(

@@ -170,6 +170,19 @@ configurations = sa.Table(
 """What an organization or one of its flows allows, about nobody in particular. The flow `''` is the organization's own;
 `settings` are the members that were set, as canonical JSON."""
 
+configuration_keys = sa.Table(
+    "configuration_keys",
+    metadata,
+    sa.Column("organization_id", Ordered, nullable=False),
+    sa.Column("key", Ordered, nullable=False),
+    sa.Column("fingerprint", Ordered, nullable=False),
+    sa.Column("outcome", Ordered),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("organization_id", "key"),
+    info={"class": "directory"},
+)
+"""The idempotency keys under which an organization's configurations were written."""
+
 api_keys = sa.Table(
     "api_keys",
     metadata,

@@ -31,16 +31,16 @@ class NewConfiguration(LevelWanted):
 @operation(Effect.READ, "GET /configuration", Audience.OPERATOR, example={"flow": "support-line"})
 def get_memory_configuration(memory: UserMemory, ask: LevelWanted) -> MemoryConfiguration:
     """Return what memory may do in the organization or in one of its flows. Use it to see what holds there."""
-    return memory.memory.configurations.effective(memory.identity.organization, flow=ask.flow)
+    return memory.configurations.effective(memory.identity.organization, flow=ask.flow)
 
 
 @operation(Effect.WRITE, "PUT /configuration", Audience.OPERATOR, example={"configuration": {"autoStore": True}})
 def set_memory_configuration(memory: UserMemory, ask: NewConfiguration) -> MemoryConfiguration:
     """Set what memory may do in the organization or in one of its flows. Use it to switch memory on or off."""
-    return memory.memory.configurations.set(ask.configuration, memory.identity.organization, flow=ask.flow)
+    return memory.configurations.set(ask.configuration, memory.identity.organization, flow=ask.flow)
 
 
 @operation(Effect.ERASE, "DELETE /configuration", Audience.OPERATOR, example={"flow": "support-line"})
 def reset_memory_configuration(memory: UserMemory, ask: LevelWanted) -> None:
     """Forget what was set for the organization or one of its flows. Use it to let the level below hold again."""
-    memory.memory.configurations.reset(memory.identity.organization, flow=ask.flow)
+    memory.configurations.reset(memory.identity.organization, flow=ask.flow)

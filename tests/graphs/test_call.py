@@ -12,9 +12,10 @@ from graphs.testing import ScriptedChatModel
 from graphs.voice import memory_load_node, memory_store_node
 from memory_tools.context import MemoryContext
 from memory_tools.memory import Memory, UserMemory
-from storage.configuration import MemoryConfiguration, set_configuration
+from storage.configuration import MemoryConfiguration
 from storage.database import Database
 from storage.errors import InvalidInput, InvalidName, NoIdentity
+from tests.configuring import set_configuration
 from tests.contents import Contents
 from tests.graphs.agents import Run
 from tests.graphs.callers import CANARY, NUMBER, OTHER, SEED, caller, flow, says, texts

@@ -69,8 +69,7 @@ def test_every_member_of_a_question_has_a_place(description: dict[str, Any]) -> 
             name for name in parameters if f"{{{name}}}" in path
         }
         headers = {each["name"] for each in said["parameters"] if each["in"] == "header"}
-        keeps_keys = operation.effect is not Effect.READ and operation.name not in OF_THE_ORGANIZATION
-        assert ("Idempotency-Key" in headers) == keeps_keys
+        assert ("Idempotency-Key" in headers) == (operation.effect is not Effect.READ)
         assert SCOPES[operation.effect] in said["description"] or "memory:operate" in said["description"]
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from memory_tools.memory import Memory
 from memory_tools.visit import allowed, require_allowed, visit
-from storage.configuration import MemoryConfiguration, set_configuration
+from storage.configuration import MemoryConfiguration
 from storage.database import Database
 from storage.errors import IdentityConflict, MemoryDisabled, NotFound
 from storage.identity import Identity, parse_phone
+from tests.configuring import set_configuration
 from tests.contents import Contents
 
 NUMBER = "+12025550143"

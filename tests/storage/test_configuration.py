@@ -14,8 +14,6 @@ from storage.configuration import (
     effective,
     effective_configuration,
     read_configuration,
-    reset_configuration,
-    set_configuration,
 )
 from storage.database import Database
 from storage.dialect import begin_to_read, end_reading
@@ -30,6 +28,7 @@ from storage.errors import (
 )
 from storage.tables import configurations
 from tests.clock import Clock
+from tests.configuring import reset_configuration, set_configuration
 from tests.contents import Contents
 
 DEFAULTS = {

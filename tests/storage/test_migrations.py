@@ -30,6 +30,7 @@ api_keys_pkey PRIMARY KEY (id)
 batches_idempotency_key_key UNIQUE (idempotency_key)
 batches_kind_due_at_key UNIQUE (kind, due_at)
 batches_pkey PRIMARY KEY (id)
+configuration_keys_pkey PRIMARY KEY (organization_id, key)
 configurations_pkey PRIMARY KEY (organization_id, flow)
 conversation_memories_owner_id_conversation_id_fkey FOREIGN KEY (owner_id, conversation_id) REFERENCES conversations(owner_id, id)
 conversation_memories_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners(id)
@@ -106,6 +107,7 @@ api_keys edit FOR ALL TO worker USING true WITH CHECK true
 api_keys resolve FOR SELECT TO resolver USING true
 api_keys wipe FOR ALL TO eraser USING (owner_id = ANY (bound_owners()))
 batches work FOR ALL TO worker USING true WITH CHECK true
+configuration_keys work FOR ALL TO worker USING true WITH CHECK true
 configurations edit FOR ALL TO worker USING true WITH CHECK true
 configurations resolve FOR SELECT TO resolver USING true
 conversation_memories add FOR INSERT TO app, worker WITH CHECK (owner_id = bound_owner())

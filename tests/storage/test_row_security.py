@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 
 from storage.api_keys import create_api_key
-from storage.configuration import set_configuration
 from storage.database import Database
 from storage.directory import resolve
 from storage.erase import erase
 from storage.identity import Identity
 from storage.tables import CONTENT, metadata
 from tests.attacks import READS, SHAPES, Shape, statements
+from tests.configuring import set_configuration
 from tests.contents import Contents
 from tests.people import furnish, give_work
 

@@ -307,6 +307,7 @@ def _create_tables(schema: str | None) -> None:
         ("jobs", ["owner_id"]),
         ("jobs", ["state", "next_attempt_at"]),
         ("queue_messages", ["owner_id", "id"]),
+        ("queue_messages", ["available_at"]),
         ("outbox", ["owner_id"]),
     ):
         op.create_index(f"{table}_{'_'.join(columns)}_idx", table, columns, schema=schema)
