@@ -1,4 +1,4 @@
-"""Members: hostile bodies and queries are refused as Python refuses them, and nothing of them is kept."""
+"""Members: what a body or a query may say, how long it may be, and what is said of what it may not."""
 
 import asyncio
 import json
@@ -11,12 +11,8 @@ from starlette.types import Message
 
 from http_api.members import BODY_LIMIT, body_of
 from memory_tools.memory import Memory
-from memory_tools.operation import Effect
-from memory_tools.operations import CATALOG
-from storage.canonical import parse
-from storage.errors import InvalidInput, TooLarge
+from storage.errors import TooLarge
 from tests.contents import Contents
-from tests.hostile import HOSTILE
 from tests.http_api.calling import app_of, calling, code, raw
 
 JSON: Final = {"content-type": "application/json"}
@@ -25,60 +21,6 @@ WAITING: Final = {"expect": "100-continue"}
 """Of clients that send nothing until they are asked to: what is read for them is read to be used."""
 
 PATH: Final = b"/v1/items/a/b"
-
-PLACES: Final = {
-    "set_memory_item": ("PUT", "/v1/items/a/b", b'{"value":%b}'),
-    "push_memory_item": ("POST", "/v1/items/a/c/entries", b'{"value":%b}'),
-    "update_user_memory": ("PATCH", "/v1/document", b'{"changes":[{"pointer":"/x","value":%b}]}'),
-    "append_messages": ("POST", "/v1/conversations/c/messages", b'{"messages":[{"role":"user","content":%b}]}'),
-    "set_profile_text": ("PUT", "/v1/profile", b'{"text":%b}'),
-    "revert_user_memory": ("POST", "/v1/document/revert", b'{"version":%b}'),
-    "accept_pending_version": ("POST", "/v1/pending/x/accept", b"%b"),
-    "reject_pending_version": ("POST", "/v1/pending/x/reject", b"%b"),
-    "set_conversation_memory": ("PUT", "/v1/conversations/c/memory", b'{"data":{"x":%b}}'),
-    "note_activity": ("POST", "/v1/activity", b"%b"),
-    "set_memory_configuration": ("PUT", "/v1/configuration", b'{"configuration":%b}'),
-}
-"""Every route with a body, and where in it a text may stand."""
-
-WRITERS: Final = {name for name, each in CATALOG.items() if each.effect is not Effect.READ}
-
-
-def test_every_route_with_a_body_is_looked_at() -> None:
-    with_body = {name for name in WRITERS if not CATALOG[name].route.startswith("DELETE")}
-    assert with_body == PLACES.keys()
-    assert len(HOSTILE) >= 60
-
-
-def verdict(text: bytes) -> str:
-    """Return the code with which Python refuses a text."""
-    with pytest.raises(InvalidInput) as refused:
-        parse(text, limit=BODY_LIMIT)
-    return refused.value.code
-
-
-async def test_hostile_bodies_are_refused_as_python_refuses_them_and_leave_nothing(
-    memory: Memory, operator_memory: Memory, contents: Callable[[], Contents]
-) -> None:
-    person = memory.of(user="ada")
-    person.items.set("a", "b", {"kept": True})
-    person.document.append({"summary": "kept"})
-    before = contents()
-    app = app_of(memory, operator_memory=operator_memory)
-    async with calling(app, "operator", **{"Memory-User": "ada"}) as client:
-        for name, (method, path, around) in PLACES.items():
-            for text, _, _ in HOSTILE:
-                for body in filter(None, (text, around.replace(b"%b", text))):  # nothing at all is no body
-                    answer = await client.request(method, path, content=body, headers=JSON)
-                    expected = verdict(body)
-                    status = 413 if expected == "too_large" else 400
-                    assert code(answer) == (status, expected), (name, body[:60])
-    assert contents() == before
-    async with calling(app_of(memory), "ada") as client:
-        assert (await client.get("/v1/items/a/b")).json()["value"] == {"kept": True}
-        assert (await client.get("/v1/document")).json()["summary"] == "kept"
-        assert (await client.get("/v1/document/history")).status_code == 200
-
 
 VALUES: Final[list[Any]] = [
     None, True, False, 0, -1, 2**63 - 1, -(2**63) + 1, 0.1, -0.0, 1e16, 5e-324, 1.7976931348623157e308, "", "ü",
