@@ -1,5 +1,6 @@
 """jobs."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -78,6 +79,26 @@ def test_a_trigger_that_finds_nothing_says_what_failed(
     assert isinstance(taken, Lease)
     fail(operators_database, taken, "summarizer_failed", attempts=attempts)
     assert operator("jobs", "trigger").lines[1:] == [f"Known already: {said}"]
+
+
+def test_batches_are_listed_where_no_command_is_named(operator: Cli, conversation: str) -> None:
+    assert operator("jobs", "--json").json == []
+    assert operator("jobs", "--follow").lines == ["There are no batches."]
+    batch = operator("jobs", "trigger", "--json").json
+    assert [each["id"] for each in operator("jobs", "--json", "--limit", "5").json] == [batch["id"]]
+    assert operator("jobs").lines == operator("jobs", "list").lines
+    assert operator("jobs", "--help").lines[0] == "Usage: usermemory jobs [OPTIONS] COMMAND [ARGS]..."
+    assert operator("jobs", "--bogus").exit_code == 2
+
+
+def test_the_newest_batch_that_goes_on_is_followed(
+    operator: Cli, conversation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = operator("jobs", "trigger", "--json").json
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: operator("worker", "--once", "--no-daily"))
+    monkeypatch.setattr(batch_lines, "time", clock)
+    [ended] = json.loads(operator("jobs", "--follow", "--json").stdout)
+    assert (ended["id"], ended["waiting"], ended["updated"]) == (batch["id"], 0, 1)
 
 
 def test_who_follows_is_told_that_no_worker_has_taken_it(

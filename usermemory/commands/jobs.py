@@ -34,32 +34,54 @@ _KINDS: Final = ("conversation", "person")
 _follow = click.option("--follow", is_flag=True, help="Look on until it has ended.")
 
 
+class ListingGroup(click.Group):
+    """Commands of which `list` is meant where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` before options that are not the group's own."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 @click.group(
+    cls=ListingGroup,
     epilog=examples(
-        "usermemory jobs list",
+        "usermemory jobs",
+        "usermemory jobs --follow",
         "usermemory jobs trigger --follow",
         "usermemory jobs failed",
         "usermemory jobs dead",
         "usermemory jobs retry --all",
-    )
+    ),
 )
 def command() -> None:
     """See what waits and how far it is, and try again what failed.
 
-    A batch is what was begun together: conversations that ended, or everybody's daily update. On PostgreSQL these
-    commands take the worker's URL.
+    A batch is what was begun together: conversations that ended, or everybody's daily update. Without a command they
+    are listed. On PostgreSQL these commands take the worker's URL.
     """
 
 
-@command.command("list", epilog=examples("usermemory jobs list", "usermemory jobs list --organization acme --limit 5"))
+@command.command(
+    "list",
+    epilog=examples(
+        "usermemory jobs list", "usermemory jobs list --organization acme --limit 5", "usermemory jobs list --follow"
+    ),
+)
 @click.option("--organization", metavar="ID", help="Only those begun for one organization.")
 @click.option("--limit", type=Number, default=20, show_default=True, help="Batches at the most, up to 100.")
 @click.option("--after", metavar="ID", help="Only those behind this one.")
+@click.option("--follow", "follow_it", is_flag=True, help="Look on until the newest of them that goes on has ended.")
 @on_work
-def list_all(work: Work, organization: str | None, limit: int, after: str | None) -> None:
+def list_all(work: Work, organization: str | None, limit: int, after: str | None, follow_it: bool) -> None:
     """List the batches, newest first, how far each is, and how many changes nobody was told of yet."""
     database = work.memory.database
     page = list_batches(database, organization=organization, limit=limit, after=after)
+    goes_on = next((batch for batch in page.entries if batch.finished_at is None), None)
+    if follow_it and goes_on is not None:
+        follow(database, goes_on.id, work.screen)
+        page = list_batches(database, organization=organization, limit=limit, after=after)
     events, since = outbox.waiting(database), outbox.waiting_since(database)
     work.screen.answer(
         [batch_as_json(batch) for batch in page.entries], lambda: list_lines(page.entries, events, since)
