@@ -17,7 +17,7 @@ from http_api.asking import SECONDS, Door
 from http_api.description import open_to_everybody
 from http_api.docs import add_docs
 from http_api.framing import OneLength
-from http_api.guarded import Guarded, on_error, on_refusal, refuse
+from http_api.guarded import Guarded, on_error, on_refusal, refuse, turn_away
 from http_api.head import WithoutBody
 from http_api.headers import SecurityHeaders
 from http_api.idempotency import HEADER, REPLAYED
@@ -32,6 +32,7 @@ from http_api.session import SessionResolver
 from memory_tools.access import Verifier
 from memory_tools.announcing import Announce, unheard
 from memory_tools.buckets import PACE, Buckets
+from memory_tools.crowd import Crowd
 from memory_tools.hosts import KnownHosts, OnlyFromHere, checked_host, checked_origin, is_loopback, origin_of
 from memory_tools.memory import Memory, UserMemory
 from memory_tools.named import ORGANIZATION, PHONE, USER, VERIFIED
@@ -152,6 +153,7 @@ def _middleware(
         Middleware(Measured, metrics=metrics),
         Middleware(WithoutBody),
         Middleware(SecurityHeaders),
+        Middleware(Crowd, open_paths=OPEN_PATHS, refuse=turn_away),
         Middleware(OneLength),
         Middleware(KnownHosts, hosts=names, origins=pages, open_paths=OPEN_PATHS, refuse=refuse),
         *([] if from_anywhere else [Middleware(OnlyFromHere, refuse=refuse)]),

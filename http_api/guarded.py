@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from http_api.problems import INTERNAL, MAY_READ, problem, told
+from http_api.problems import INTERNAL, MAY_READ, Overloaded, problem, told
 from storage.errors import UserMemoryError
 
 _ROUTER: Final[Mapping[int, tuple[str, str]]] = {
@@ -87,6 +87,14 @@ def _methods(request: Request) -> set[str]:
 
 async def refuse(send: Send, status: int, text: str) -> None:
     """Send the refusal of a request whose Host, Origin or address is wrong."""
-    response = problem(status, "access_denied", HTTPStatus(status).phrase, text)
-    await send({"type": "http.response.start", "status": status, "headers": response.raw_headers})
+    await _send(problem(status, "access_denied", HTTPStatus(status).phrase, text), send)
+
+
+async def turn_away(send: Send, _: int, text: str) -> None:
+    """Send the refusal of a request for which there is no time now."""
+    await _send(told(Overloaded(text)), send)
+
+
+async def _send(response: Response, send: Send) -> None:
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body})

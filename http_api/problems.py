@@ -72,6 +72,12 @@ class NoWorkersUrl(errors.UnsafeRole):
     """This server has no worker's database URL."""
 
 
+class Overloaded(UserMemoryError):
+    """The server has too much to do at the moment."""
+
+    code = "overloaded"
+
+
 class TooSlow(errors.TimedOut):
     """The body did not arrive in time."""
 
@@ -94,6 +100,7 @@ STATUSES: Final[Mapping[type[UserMemoryError], int]] = {
     errors.Unauthenticated: 401,
     errors.InsufficientScope: 403,
     errors.RateLimited: 429,
+    Overloaded: 503,
     errors.TimedOut: 504,
     TooSlow: 408,
     errors.PatchDoesNotApply: 409,

@@ -20,6 +20,7 @@ from mcp_server.body import Body
 from mcp_server.metadata import Metadata
 from mcp_server.scoped import Scoped
 from memory_tools.access import Verifier
+from memory_tools.crowd import Crowd
 from memory_tools.hosts import KnownHosts, OnlyFromHere, checked_host, checked_origin, is_loopback, origin_of
 from memory_tools.memory import Memory
 from memory_tools.unread import Unread
@@ -27,6 +28,9 @@ from storage.errors import InvalidInput
 
 PATH: Final = "/mcp"
 """The one path that speaks the protocol."""
+
+HEALTH: Final = "/health"
+"""What load balancers ask for."""
 
 
 def create_app(
@@ -80,11 +84,12 @@ def create_app(
     app = Starlette(
         routes=[
             Route(path, speak, methods=["POST"]),
-            Route("/health", _health, methods=["GET"]),
+            Route(HEALTH, _health, methods=["GET"]),
             *(metadata.routes if metadata else []),
         ],
         middleware=[
             Middleware(Unread),
+            Middleware(Crowd, open_paths=(HEALTH,)),
             Middleware(KnownHosts, hosts=known, origins=pages),
             *_cross_origin(pages if origins else []),
         ],

@@ -15,8 +15,8 @@ KEEP_ALIVE_SECONDS: Final = 15
 STOP_SECONDS: Final = 5
 """How long requests may still take once the process was asked to stop."""
 
-CONNECTIONS: Final = 500
-"""Connections and requests at one time; those above are told to come back later (503)."""
+BACKLOG: Final = 500
+"""Connections that may wait to be taken."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -29,7 +29,7 @@ def bound(host: str, port: int) -> socket.socket:
             if os.name == "posix":  # on Windows this would let others take the port from us
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(CONNECTIONS)  # whoever is told the address from now on can connect
+            listener.listen(BACKLOG)  # whoever is told the address from now on can connect
         except OSError:
             listener.close()
             raise
@@ -53,7 +53,6 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
-        limit_concurrency=CONNECTIONS,
         ws="none",
         proxy_headers=False,  # who is at the other end is known by the connection, not by what it says
         reset_contextvars=True,  # else a request begins with what one before it on the same connection left behind

@@ -15,7 +15,7 @@ from http_api.session import SessionResolver
 from http_api.tasks import tasks_router
 from http_api.user_items import user_items_router
 from http_api.user_text import user_text_router
-from mcp_server.app import PATH
+from mcp_server.app import HEALTH, PATH
 from mcp_server.app import create_app as create_mcp_app
 from mcp_server.events import PersonalBus
 from mcp_server.server import create_server
@@ -27,7 +27,7 @@ from storage.work.eligible import INACTIVE_FOR
 from storage.work.queue import Queue
 from storage.work.queues import open_queue
 
-_OWN_PATHS: Final = frozenset({"/health"})
+_OWN_PATHS: Final = frozenset({HEALTH})
 """Paths of the MCP app that the HTTP API answers itself."""
 
 _ASKED: Final = ("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID")

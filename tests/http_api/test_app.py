@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from http_api import SignedCookie, create_app
 from http_api.routes import Plain
+from memory_tools.crowd import Crowd
 from memory_tools.memory import Memory
 from storage.errors import InvalidInput
 from tests.http_api.calling import BASE, TOKENS, app_of, calling, code
@@ -123,6 +124,18 @@ async def test_load_balancers_ask_by_address_how_the_server_is(open_memory: Memo
                 page = {"Host": host, "Origin": f"http://{host}"}
                 assert code(await client.get(path, headers=page)) == (403, "access_denied")
             assert code(await client.get(f"{path}/", headers={"Host": "10.1.2.3"})) == (421, "access_denied")
+
+
+async def test_who_is_one_too_many_is_told_to_come_back(open_memory: Memory) -> None:
+    app = app_of(open_memory)
+    [crowd] = [each for each in app.user_middleware if each.cls is Crowd]
+    crowd.kwargs["most"] = 0
+    async with calling(app) as client:
+        answer = await client.get("/v1/items")
+        assert code(answer) == (503, "overloaded")
+        assert answer.headers["retry-after"] == "5"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert [(await client.get(path)).status_code for path in ("/health", "/metrics")] == [200, 200]
 
 
 async def test_pages_of_other_origins_are_told_nothing_unless_they_are_allowed(open_memory: Memory) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from http_api.session import COOKIE, SignedCookie
+from memory_tools.crowd import REQUESTS
 from memory_tools.keys import ApiKeys
 from memory_tools.memory import Memory
 from storage.canonical import loads
@@ -118,6 +120,16 @@ def put_in_and_let_it_end(server: Running, operator: str, administrator: sa.Engi
         [when] = connection.scalars(sa.select(column))
         connection.execute(sa.update(conversations).values(last_message_at=when - timedelta(minutes=91)))
     return str(conversation["id"])
+
+
+def test_connections_that_ask_nothing_shut_nobody_out(file: str) -> None:
+    with running(file, "--user", "ada") as server, ExitStack() as idle:
+        port = int(server.url.rpartition(":")[2])
+        for _ in range(REQUESTS + 10):
+            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with server.client() as client:
+            assert client.get("/health").json() == {"status": "ok"}
+            assert client.put(TONE, json={"value": "warm"}).status_code == 200
 
 
 def test_a_session_cookie_signed_with_the_secret_is_known(file: str) -> None:
