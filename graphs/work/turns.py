@@ -61,13 +61,17 @@ class Turns:
     Deliveries of one group are taken one after the other; where one was not handled, those behind it come again too.
     """
 
-    def __init__(self, concurrency: int, ended: Ended, *, timer: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, concurrency: int, ended: Ended, *, moment: float = 0.0, timer: Callable[[], float] = monotonic
+    ) -> None:
         """Start `concurrency` threads; so many things run at once, and so many deliveries are in work.
 
-        `timer` gives seconds that only pass.
+        Where there is room, `moment` is for how many seconds more of it is waited for. `timer` gives seconds that only
+        pass.
         """
         self._concurrency = concurrency
         self._ended = ended
+        self._moment = moment
         self._timer = timer
         self._numbers = count()
         self._changed = threading.Condition()
@@ -104,9 +108,10 @@ class Turns:
             return [each.delivery for each in self._undertakings if not each.ended]
 
     def room(self, seconds: float) -> int:
-        """Wait at most so long until there is room, and return for how many deliveries."""
+        """Wait at most so long for room, and a moment for more; return for how many deliveries there is."""
         with self._changed:
-            self._changed.wait_for(self._free, seconds)
+            if self._changed.wait_for(self._free, seconds):
+                self._changed.wait_for(lambda: self._free() == self._concurrency, self._moment)
             return self._free()
 
     def idle(self, seconds: float) -> bool:

@@ -52,6 +52,9 @@ PATIENCE = 900.0
 WAIT = 5.0
 """Seconds for which an empty queue is listened to at once. So long it may take until a worker notices its end."""
 
+MOMENT: Final = 0.01
+"""Seconds for which a worker waits until it has room for more messages: to ask for several costs as much as for one."""
+
 AGAIN_AFTER: Final = 5.0
 """Seconds until a message comes again of which something could not be done now."""
 
@@ -127,6 +130,8 @@ class Worker:
         self._concurrency, self._attempts = concurrency, attempts
         self._visibility, self._grace, self._wait = visibility, grace, wait
         self._patience, self._timer = patience, timer
+        # SQLite has one writer at a time: those who begin together would wait for each other.
+        self._moment = MOMENT if memory.database.on_postgresql else 0.0
         self._stopping = threading.Event()
         self._leases = Leases(memory.database, seconds=visibility, inactivity=inactivity)
         rules = Rules(attempts, prices, self._stopping)
@@ -171,7 +176,7 @@ class Worker:
         """Have threads that work, keep alive what they work on, and do what is beside it, while the block lasts."""
         self._stopping.clear()
         ended = threading.Event()
-        turns = Turns(self._concurrency, self._ended, timer=self._timer)
+        turns = Turns(self._concurrency, self._ended, moment=self._moment, timer=self._timer)
         # Apart from each other: a queue that does not answer must not let leases run out, nor hide what is too slow.
         regular: dict[str, tuple[float, Callable[[], object]]] = {
             "messages": (self._visibility / 3, partial(self._hold, turns)),

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -176,6 +177,29 @@ def test_room_is_left_for_as_many_as_there_are_threads(turns_of: Callable[[int],
     gate.open.set()
     assert turns.room(SECONDS) == 1
     other.open.set()
+
+
+def test_more_room_that_comes_in_the_next_moment_is_counted(ended: Ended) -> None:
+    turns, first, second = Turns(2, ended, moment=SECONDS), Gate(), Gate()
+    turns.take(delivery("a"), [first])
+    turns.take(delivery("b"), [second])
+    asking = ThreadPoolExecutor(1)
+    room = asking.submit(turns.room, SECONDS)
+    first.open.set()
+    second.open.set()
+    assert room.result() == 2
+    asking.shutdown()
+    turns.stop(0)
+
+
+def test_nobody_waits_longer_than_a_moment_for_more_room(ended: Ended) -> None:
+    turns, done, hanging = Turns(2, ended, moment=0.01), Gate(), Gate()
+    turns.take(delivery("a"), [done])
+    turns.take(delivery("b"), [hanging])
+    done.open.set()
+    assert turns.room(SECONDS) == 1
+    hanging.open.set()
+    turns.stop(0)
 
 
 def test_stopping_waits_for_what_runs_and_gives_back_the_rest(turns_of: Callable[[int], Turns], ended: Ended) -> None:
