@@ -13,7 +13,7 @@ Asked = ParamSpec("Asked")
 Kept = TypeVar("Kept")
 
 STORING_SECONDS = 60.0
-"""For how long it is tried."""
+"""Seconds for which it is tried, pauses of up to 5 seconds among them."""
 
 
 def storing() -> Retrying:

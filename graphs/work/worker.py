@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from time import monotonic
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from langchain_core.language_models import BaseChatModel
 
@@ -28,6 +27,7 @@ from graphs.work.leases import Leases
 from graphs.work.person_job import PersonJob
 from graphs.work.prices import FREE, Prices
 from graphs.work.schedule import Schedule
+from graphs.work.subjects import subjects
 from graphs.work.turns import GivingUp, Thing, TooSlow, Turns
 from memory_tools import upkeep
 from memory_tools.memory import Memory
@@ -227,9 +227,11 @@ class Worker:
         if delivery.raw is not None:
             return MALFORMED
         match delivery.body:
-            case {"task_type": upkeep.GENERATE_MEMORY_BATCH, "conversation_ids": [*written]} if ids := _ids(written):
+            case {"task_type": upkeep.GENERATE_MEMORY_BATCH, "conversation_ids": [*written]} if ids := subjects(
+                written
+            ):
                 return [partial(self._conversations, each) for each in ids], self._too_slow
-            case {"task_type": upkeep.UPDATE_MEMORY, "owner_id": written} if ids := _ids([written]):
+            case {"task_type": upkeep.UPDATE_MEMORY, "owner_id": written} if ids := subjects([written]):
                 return [partial(self._people, each) for each in ids], self._too_slow
             case {"task_type": upkeep.GENERATE_MEMORY_BATCH | upkeep.UPDATE_MEMORY}:
                 return MALFORMED
@@ -287,18 +289,3 @@ def _thread(name: str, run: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run, name=f"usermemory-{name}", daemon=True)
     thread.start()
     return thread
-
-
-def _ids(written: Sequence[Any]) -> list[UUID]:
-    """Return the ids among what a message names, each once."""
-    found = dict.fromkeys(map(_uuid, written))
-    if None in found:
-        _log.error("a message names what is no id")
-    return [each for each in found if each is not None]
-
-
-def _uuid(written: Any) -> UUID | None:
-    try:
-        return UUID(written)
-    except (AttributeError, TypeError, ValueError):
-        return None
