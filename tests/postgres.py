@@ -5,8 +5,9 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import psycopg
 from psycopg import sql
@@ -82,7 +83,11 @@ def running_cluster(settings: str = "") -> Iterator[Cluster]:
                 conf.write(settings)
             cluster.stop_at_once()
             cluster.start_again()
-        yield cluster
+        try:
+            yield cluster
+        finally:
+            with suppress(CalledProcessError):  # a test left it stopped
+                cluster.stop_at_once()  # the handle knows only the server of the first start
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
